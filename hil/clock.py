@@ -1,0 +1,80 @@
+"""The one place that asks what time it is, so that a test can say it.
+
+Spans and deadlines use CLOCK_MONOTONIC; stamps use CLOCK_REALTIME, because the kernel's software
+packet stamps are CLOCK_REALTIME (Documentation/networking/timestamping.rst).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a caller may ask of a clock; all values in integer nanoseconds."""
+
+    def monotonic_ns(self) -> int: ...
+    def realtime_ns(self) -> int: ...
+    def sleep_ns(self, span_ns: int) -> None: ...
+
+
+class SystemClock:
+    """The host's clocks."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def realtime_ns(self) -> int:
+        return time.time_ns()
+
+    def sleep_ns(self, span_ns: int) -> None:
+        if span_ns > 0:
+            time.sleep(span_ns / 1e9)
+
+
+class FakeClock:
+    """A clock that moves only when it is told to, or by sleeping on it."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self.now_ns = start_ns
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def realtime_ns(self) -> int:
+        return self.now_ns
+
+    def sleep_ns(self, span_ns: int) -> None:
+        self.now_ns += max(0, span_ns)
+
+
+SYSTEM = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock by which something must have happened."""
+
+    at_ns: int
+    clock: Clock = SYSTEM
+
+    @classmethod
+    def after(cls, span_ns: int, clock: Clock = SYSTEM) -> Deadline:
+        """The deadline `span_ns` from now."""
+        return cls(clock.monotonic_ns() + span_ns, clock)
+
+    @property
+    def left_ns(self) -> int:
+        """Nanoseconds left, never below 0."""
+        return max(0, self.at_ns - self.clock.monotonic_ns())
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left, never below 0; for library calls that want seconds."""
+        return self.left_ns / 1e9
+
+    @property
+    def passed(self) -> bool:
+        """True when no time is left."""
+        return self.left_ns == 0

@@ -1,0 +1,1 @@
+"""What was measured: the samples table, exact accounting, metrics, outages. Pure; no I/O but files."""

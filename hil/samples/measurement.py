@@ -1,0 +1,123 @@
+"""A measurement: samples, what they were taken with, and the conditions they were taken under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.samples.table import NOT_TAKEN, Table, taken
+
+TxSource = Literal["hardware", "kernel", "user"]
+RxSource = Literal["trailer", "hardware", "kernel", "user"]
+Direction = Literal["uplink", "downlink", "loop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Which two times of a sample its delay is the difference of."""
+
+    tx: TxSource
+    rx: RxSource
+
+    @property
+    def tx_column(self) -> str:
+        """The column of `SAMPLE` that holds the send time."""
+        return f"tx_{self.tx}_ns"
+
+    @property
+    def rx_column(self) -> str:
+        """The column of `SAMPLE` that holds the receive time."""
+        return f"rx_{self.rx}_ns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Exact accounting of one flow, in packets.
+
+    sent = received + lost + corrupted, where `received` counts probes of which an intact copy
+    came, `corrupted` the damaged frames, `lost` the probes of which nothing came by the end of
+    the drain. A late packet is received; a duplicate does not heal a loss.
+    """
+
+    sent: int  #: the planned probes, exactly
+    warmup_sent: int  #: sent before the first probe and not judged
+    received: int
+    lost: int
+    duplicated: int  #: intact copies beyond the first
+    reordered: int  #: RFC 4737 section 3.3: arrived with a sequence below the next expected
+    corrupted: int
+    foreign: int  #: frames of our kind that belong to another run or flow
+    send_failed: int
+    tx_missing: Mapping[str, int] = field(default_factory=dict)  #: per source, stamps not taken
+    rx_missing: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span on the realtime clock that the host or clock watch calls spoiled, and why."""
+
+    start_ns: int
+    end_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The uncertainty of one delay value (JCGM 100), split as it acts on a verdict.
+
+    `common_mode_ns` is U_cm = 2u of what all samples of the run share (synchronisation,
+    asymmetry, frequency); it shifts the limit. `floor_ns` are sorted magnitudes of the per-sample
+    error as observed or calibrated; its quantile at the target's share is added for FAIL. Each
+    entry of `sources` says in words where a component comes from.
+    """
+
+    common_mode_ns: int
+    floor_ns: NDArray[np.int64]
+    sources: tuple[str, ...]
+
+    def floor_quantile_ns(self, share: float) -> int:
+        """The floor's own quantile at `share`, nearest rank; 0 only where no floor was given."""
+        if self.floor_ns.size == 0:
+            return 0
+        rank = int(np.ceil(share * self.floor_ns.size))
+        return int(self.floor_ns[min(max(rank, 1), self.floor_ns.size) - 1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Samples of one flow in one direction, with everything a verdict needs and nothing live.
+
+    `traffic` is the offered traffic as plain JSON values; `interval_ns` its nominal spacing, None
+    where it has none. `invalid` are reasons, one sentence each, why the instrument cannot vouch
+    for the figures. `complete` is False when the run was cut short: `samples` then holds what was
+    taken and judged as far as it goes.
+    """
+
+    id: str
+    flow: str
+    path: str
+    direction: Direction
+    tx_port: str
+    rx_port: str
+    traffic: Mapping[str, Any]
+    interval_ns: int | None
+    samples: Table
+    counts: Counts
+    timing: Timing
+    budget: Budget
+    spoiled: tuple[Window, ...] = ()
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    invalid: tuple[str, ...] = ()
+    simulated: bool = False
+    complete: bool = True
+
+    @property
+    def delay_ns(self) -> NDArray[np.int64]:
+        """The delay of each planned probe; `NOT_TAKEN` where either time is missing."""
+        sent, received = self.samples[self.timing.tx_column], self.samples[self.timing.rx_column]
+        known = taken(sent) & taken(received)
+        return np.where(known, received - np.where(known, sent, 0), NOT_TAKEN)
