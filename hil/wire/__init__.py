@@ -1,0 +1,1 @@
+"""Bytes and fields: the probe in a frame and the trailer behind it."""
