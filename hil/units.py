@@ -11,7 +11,9 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_QUANTITY: Final = re.compile(r"\s*([+-]?\d+(?:[_,]\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(\S.*?)\s*")
+_QUANTITY: Final = re.compile(
+    r"\s*([+-]?\d+(?:[_,]\d{3})*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*(\S.*?)\s*"
+)
 _DURATION: Final = {
     "ns": 1,
     "us": 10**3,
@@ -23,6 +25,7 @@ _DURATION: Final = {
 }
 _SIZE: Final = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20}
 _RATE: Final = {"bit/s": 1, "kbit/s": 10**3, "Mbit/s": 10**6, "Gbit/s": 10**9}
+_FREQUENCY: Final = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
 _PER_TIME: Final = {"/h": 1.0, "/min": 60.0, "/s": 3600.0, "/d": 1 / 24}
 
 
@@ -39,6 +42,8 @@ def _split(text: object, what: str, example: str, factors: dict[str, int]) -> De
 def _whole(value: Decimal, what: str, unit: str) -> int:
     if value != value.to_integral_value():
         raise ValueError(f"{what} must be a whole number of {unit}; got {value}")
+    if abs(value) >= 2**63:
+        raise ValueError(f"{what} must fit into 64 bits of {unit}; got {value}")
     return int(value)
 
 
@@ -58,6 +63,11 @@ def parse_size(text: object) -> int:
 def parse_rate(text: object) -> int:
     """Bits per second in a text such as ``5 Mbit/s``; ValueError says what would be right."""
     return _whole(_split(text, "a rate", "5 Mbit/s", _RATE), "a rate", "bits per second")
+
+
+def parse_frequency(text: object) -> int:
+    """Hertz in a text such as ``100 MHz``; ValueError says what would be right."""
+    return _whole(_split(text, "a frequency", "100 MHz", _FREQUENCY), "a frequency", "hertz")
 
 
 def parse_events_per_hour(text: object) -> float:
@@ -83,6 +93,11 @@ def parse_level(text: object) -> float:
 def parse_attenuation(text: object) -> float:
     """dB in a text such as ``20 dB``; ValueError says what would be right."""
     return _suffixed(text, "an attenuation", "dB", "20 dB")
+
+
+def parse_drift(text: object) -> float:
+    """Parts per million in a text such as ``3 ppm``; ValueError says what would be right."""
+    return _suffixed(text, "a drift", "ppm", "3 ppm")
 
 
 def format_duration(ns: float, digits: int = 4) -> str:

@@ -1,0 +1,79 @@
+"""Field types for quantities: text with a unit in the file, a plain number in one unit inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from hil import units
+
+_UNIT_SUFFIXES: Final = ("_ns", "_bytes", "_bps", "_hz", "_dbm", "_db", "_ppm", "_per_h")
+
+_Number = TypeVar("_Number", int, float)
+
+
+def without_unit(name: str) -> str:
+    """The key of a field: its name less the unit, because in the file the value carries the unit.
+
+    A field `slot_ns` is written ``slot: 0.5 ms``.
+    """
+    for suffix in _UNIT_SUFFIXES:
+        if name.endswith(suffix) and len(name) > len(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+class Model(BaseModel):
+    """What every model of a file has in common: frozen, no unknown keys, units in the values."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=without_unit,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def _quantity(parse: Callable[[object], Any], example: str) -> tuple[Any, Any]:
+    schema = {"type": "string", "examples": [example], "description": f"text such as '{example}'"}
+    return BeforeValidator(parse), WithJsonSchema(schema)
+
+
+_DURATION: Final = _quantity(units.parse_duration, "10 ms")
+_SIZE: Final = _quantity(units.parse_size, "255 B")
+_RATE: Final = _quantity(units.parse_rate, "5 Mbit/s")
+_FREQUENCY: Final = _quantity(units.parse_frequency, "100 MHz")
+_LEVEL: Final = _quantity(units.parse_level, "-85 dBm")
+_ATTENUATION: Final = _quantity(units.parse_attenuation, "20 dB")
+_DRIFT: Final = _quantity(units.parse_drift, "3 ppm")
+_EVENTS: Final = _quantity(units.parse_events_per_hour, "6 /h")
+
+Duration = Annotated[int, *_DURATION]
+"""Nanoseconds; written ``10 ms``."""
+
+Size = Annotated[int, *_SIZE]
+"""Bytes, never negative; written ``255 B``."""
+
+Rate = Annotated[int, *_RATE]
+"""Bits per second; written ``5 Mbit/s``."""
+
+Frequency = Annotated[int, *_FREQUENCY]
+"""Hertz; written ``100 MHz``."""
+
+Level = Annotated[float, *_LEVEL]
+"""dBm; written ``-85 dBm``."""
+
+Attenuation = Annotated[float, *_ATTENUATION]
+"""dB; written ``20 dB``."""
+
+Drift = Annotated[float, *_DRIFT]
+"""Parts per million; written ``3 ppm``."""
+
+EventsPerHour = Annotated[float, *_EVENTS]
+"""Events per hour; written ``6 /h``."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share from 0 to 1, a bare number because it has no unit."""
