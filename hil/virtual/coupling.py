@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,7 +25,7 @@ MAGIC: Final = b"HILCPL01"
 _NAME_BYTES: Final = 56
 
 _HEADER: Final = np.dtype(
-    [("magic", "S8"), ("rows", "<i8"), ("epoch_ns", "<i8"), ("seed", "<i8"), ("spare", "<i8", 4)]
+    [("magic", "S8"), ("rows", "<i8"), ("epoch_ns", "<i8"), ("spare", "<i8", 5)]
 )
 
 #: One CPE. `attenuation_db` is the sum of what lies in its radio path; `session_up` and `powered`
@@ -56,15 +57,17 @@ class Coupling:
         self.path = path
         header = np.frombuffer(mapping, dtype=_HEADER, count=1)[0]
         self.epoch_ns = int(header["epoch_ns"])
-        self.seed = int(header["seed"])
         self.rows: NDArray[Any] = np.frombuffer(
             mapping, dtype=ROW, count=int(header["rows"]), offset=_HEADER.itemsize
         )
         self.names = tuple(name.decode() for name in self.rows["name"])
 
     @classmethod
-    def create(cls, path: Path, names: Sequence[str], *, epoch_ns: int, seed: int) -> Self:
+    def create(cls, path: Path, names: Sequence[str], *, epoch_ns: int | None = None) -> Self:
         """Make the file with one row per CPE, powered, without session and attenuation.
+
+        `names` are the links of the modems in the order of the testbed. The world's time begins
+        at `epoch_ns`, or now.
 
         Raises:
             ValueError: a name is too long, or given twice.
@@ -75,7 +78,7 @@ class Coupling:
             raise ValueError(f"names of CPEs must differ and fit in {_NAME_BYTES} bytes: {names}")
         header = np.zeros(1, dtype=_HEADER)
         header["magic"], header["rows"] = MAGIC, len(names)
-        header["epoch_ns"], header["seed"] = epoch_ns, seed
+        header["epoch_ns"] = time.time_ns() if epoch_ns is None else epoch_ns
         rows = np.zeros(len(names), dtype=ROW)
         rows["name"] = encoded
         rows["powered"] = 1
