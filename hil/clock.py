@@ -7,6 +7,8 @@ packet stamps are CLOCK_REALTIME (Documentation/networking/timestamping.rst).
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,21 +16,32 @@ from typing import Protocol
 class Clock(Protocol):
     """What a caller may ask of a clock; all values in integer nanoseconds."""
 
-    def monotonic_ns(self) -> int: ...
-    def realtime_ns(self) -> int: ...
-    def sleep_ns(self, span_ns: int) -> None: ...
+    def monotonic_ns(self) -> int:
+        """Since an arbitrary start; never steps."""
+        ...
+
+    def realtime_ns(self) -> int:
+        """Since the Unix epoch; may be stepped."""
+        ...
+
+    def sleep_ns(self, span_ns: int) -> None:
+        """Returns after at least that long; at once for 0 or less."""
+        ...
 
 
 class SystemClock:
     """The host's clocks."""
 
     def monotonic_ns(self) -> int:
+        """Since an arbitrary start; never steps."""
         return time.monotonic_ns()
 
     def realtime_ns(self) -> int:
+        """Since the Unix epoch; may be stepped."""
         return time.time_ns()
 
     def sleep_ns(self, span_ns: int) -> None:
+        """Returns after at least that long; at once for 0 or less."""
         if span_ns > 0:
             time.sleep(span_ns / 1e9)
 
@@ -40,12 +53,15 @@ class FakeClock:
         self.now_ns = start_ns
 
     def monotonic_ns(self) -> int:
+        """Since an arbitrary start; never steps."""
         return self.now_ns
 
     def realtime_ns(self) -> int:
+        """Since the Unix epoch; may be stepped."""
         return self.now_ns
 
     def sleep_ns(self, span_ns: int) -> None:
+        """Returns after at least that long; at once for 0 or less."""
         self.now_ns += max(0, span_ns)
 
 
@@ -78,3 +94,28 @@ class Deadline:
     def passed(self) -> bool:
         """True when no time is left."""
         return self.left_ns == 0
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """A span on the monotonic clock; `elapsed_ns` keeps its value once stopped."""
+
+    started_ns: int
+    stopped_ns: int | None = None
+    clock: Clock = SYSTEM
+
+    @property
+    def elapsed_ns(self) -> int:
+        """Nanoseconds from the start to the stop, or to now."""
+        end = self.stopped_ns if self.stopped_ns is not None else self.clock.monotonic_ns()
+        return end - self.started_ns
+
+
+@contextmanager
+def stopwatch(clock: Clock = SYSTEM) -> Iterator[Stopwatch]:
+    """Times the block; the watch stops at its end, also by an exception."""
+    watch = Stopwatch(clock.monotonic_ns(), clock=clock)
+    try:
+        yield watch
+    finally:
+        watch.stopped_ns = clock.monotonic_ns()

@@ -86,12 +86,12 @@ def _suffixed(text: object, what: str, unit: str, example: str) -> float:
 
 
 def parse_level(text: object) -> float:
-    """dBm in a text such as ``-85 dBm``; ValueError says what would be right."""
+    """A level in dBm from a text such as ``-85 dBm``; ValueError says what would be right."""
     return _suffixed(text, "a level", "dBm", "-85 dBm")
 
 
 def parse_attenuation(text: object) -> float:
-    """dB in a text such as ``20 dB``; ValueError says what would be right."""
+    """An attenuation in dB from a text such as ``20 dB``; ValueError says what would be right."""
     return _suffixed(text, "an attenuation", "dB", "20 dB")
 
 

@@ -1,0 +1,115 @@
+"""The `hil` command: one small file per verb; here only what they have in common."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="hil",
+    help="Proves that a 5G network keeps a factory's latency and jitter promises.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Suites to run; the shipped ones by default.")
+    ] = None,
+    testbed: Annotated[str, typer.Option(help="Testbed file or name.")] = "virtual",
+    plan: Annotated[str, typer.Option(help="smoke, full or soak.")] = "smoke",
+    targets: Annotated[str, typer.Option(help="Profile file or name.")] = "5gdn",
+    out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("out"),
+) -> int:
+    """Run suites on a testbed and report the verdicts. Options it does not know go to pytest."""
+    from hil.cli.run import run as verb
+
+    given = list(paths or [])
+    options = [word for word in given if word.startswith("-")] + list(context.args)
+    return verb([p for p in given if not p.startswith("-")], testbed, plan, targets, out, options)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
+) -> int:
+    """Build the reports of a run again from its record, and print its verdicts."""
+    from hil.cli.report import report as verb
+
+    return verb(directory)
+
+
+@app.command()
+def validate(file: Annotated[str, typer.Argument(help="Testbed file or name.")]) -> int:
+    """Check a testbed file; every fault is printed as file:line:col."""
+    from hil.cli.validate import validate as verb
+
+    return verb(file)
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="testbed, profile or record.")] = "testbed",
+) -> int:
+    """Print the JSON Schema of a file format, for editors."""
+    from hil.cli.schema import schema as verb
+
+    return verb(kind)
+
+
+@app.command()
+def doctor(
+    testbed: Annotated[str, typer.Option(help="Testbed file or name.")] = "virtual",
+) -> int:
+    """Check whether this host and this bench are fit to measure; each trouble with its cure."""
+    from hil.cli.doctor import doctor as verb
+
+    return verb(testbed)
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(help="Where to make it.")]) -> int:
+    """Make a repository for a lab: a testbed, one suite, a CI file."""
+    from hil.cli.init import init as verb
+
+    return verb(directory)
+
+
+def main() -> None:
+    """Runs the command; whatever is wrong ends as one clear text and an exit code."""
+    from hil.errors import HilError, RigError, UsageError
+    from hil.verdict import ExitCode
+
+    code = ExitCode.OK
+    try:
+        code = app(standalone_mode=False) or ExitCode.OK
+    except typer.Exit as done:
+        code = done.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        code = ExitCode.RIG
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        code = ExitCode.USAGE
+    except RigError as error:
+        print(f"rig: {error}", file=sys.stderr)
+        code = ExitCode.RIG
+    except HilError as error:
+        print(error, file=sys.stderr)
+        code = ExitCode.DEFECT
+    except BrokenPipeError:
+        code = ExitCode.OK
+    except Exception as error:
+        if (show := getattr(error, "show", None)) is None:
+            raise
+        show()  # a click usage error: says what is wrong and how it is used
+        code = ExitCode.USAGE
+    sys.exit(int(code))

@@ -1,0 +1,26 @@
+"""`hil report`: the views of a run, built again from its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from hil import report as views
+from hil.record import RunDirectory, read
+from hil.verdict import ExitCode
+
+
+def report(directory: Path) -> int:
+    """Builds every report of a run and prints its verdict table.
+
+    Raises: UsageError when there is no run in `directory`.
+    """
+    run = RunDirectory.open(directory)
+    built = views.build(run)
+    console = Console()
+    views.table.render(read(run), console)
+    for note in built.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    console.print(f"report: {run.index}", markup=False, highlight=False, soft_wrap=True)
+    return ExitCode.OK if built.ok else ExitCode.REPORT

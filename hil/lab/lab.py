@@ -1,0 +1,109 @@
+"""The live testbed: devices that open when they are first asked for and all come home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from hil.drivers.protocols import Device
+from hil.drivers.registry import Registry
+from hil.errors import DeviceError, NeedsNotMet, RigError, TargetMissed, UsageError
+from hil.lab import world
+from hil.lab.safety import Guard, bounded
+from hil.testbed import Testbed
+
+#: How long one device may take to come home before the next one gets its turn.
+_HOME_S: Final = 10.0
+
+
+class Lab:
+    """The devices of a testbed by name; each opens when it is first asked for.
+
+    At a normal end each device is restored as it was found; at an abnormal end each goes to its
+    safe state and nothing is restored, because the state as found may set a machine in motion.
+    Both go in reverse order of opening, each step bounded in time, one failure not stopping the
+    rest.
+    """
+
+    def __init__(
+        self,
+        testbed: Testbed,
+        registry: Registry,
+        journal: Callable[[str, str], None],
+    ) -> None:
+        self.testbed = testbed
+        self._registry = registry
+        self._journal = journal
+        self._open: dict[str, tuple[Device, Mapping[str, Any]]] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The device of that name, opened and guarded.
+
+        Raises: UsageError for an unknown name; DriverError when it does not open.
+        """
+        if name not in self.testbed.devices:
+            known = ", ".join(self.testbed.devices) or "none"
+            raise UsageError(f"no device {name!r} in {self.testbed.source}; it has {known}")
+        if name not in self._open:
+            self._open[name] = self._start(name)
+        return Guard(self._open[name][0], self._journal)
+
+    def of_role(self, role: str) -> Any:
+        """The first device of a role, in the order of the testbed file.
+
+        Raises: NeedsNotMet when the bench has none.
+        """
+        for name, config in self.testbed.devices.items():
+            if self._registry.role(config.driver) == role:
+                return self[name]
+        raise NeedsNotMet([f"needs a {role}; {self.testbed.name} has none"])
+
+    def check(self) -> None:
+        """Raises RigError when the world that the devices live in has lost a part."""
+        world.check(self.testbed)
+
+    def close(self, *, abnormal: bool) -> None:
+        """Brings every device home, then closes it.
+
+        Raises: RigError naming every device that did not get there.
+        """
+        faults: list[str] = []
+        while self._open:
+            name, (device, found) = self._open.popitem()
+            step = device.safe_state if abnormal else lambda d=device, f=found: d.restore(f)
+            word = "safe state" if abnormal else "restored as found"
+            try:
+                bounded(step, f"{name}: {word}", _HOME_S)
+                self._journal(name, word)
+            except Exception as error:
+                faults.append(f"{name}: not {word}: {error}")
+                self._journal(name, faults[-1])
+            with suppress(RigError):
+                bounded(device.close, f"{name}: close", _HOME_S)
+        if faults:
+            raise RigError("; ".join(faults))
+
+    def _start(self, name: str) -> tuple[Device, Mapping[str, Any]]:
+        config = world.resolve(self.testbed.devices[name])
+        device = self._registry.create(name, config)
+        try:
+            device.open()
+            found = device.snapshot()
+        except BaseException:
+            device.close()  # half-open hardware is closed again
+            raise
+        self._journal(name, f"opened: {device.identify()}")
+        return device, found
+
+
+@contextmanager
+def device_under_test() -> Iterator[None]:
+    """Within it a device's "no" is the product's failure and not the rig's.
+
+    Raises: TargetMissed in place of a DeviceError.
+    """
+    try:
+        yield
+    except DeviceError as error:
+        raise TargetMissed(f"the device under test refused: {error}") from error

@@ -1,0 +1,151 @@
+"""The fixtures `targets`, `path` and `judge`, and the one raise at the end of a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.errors import Inconclusive, InvalidMeasurement, TargetMissed, UsageError
+from hil.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from hil.judge import Judgement
+    from hil.lab import Paths
+    from hil.plugin.session import Session
+    from hil.samples.measurement import Measurement
+    from hil.targets import Plan, Profile, Requirement
+
+
+class Targets:
+    """The requirements of the profile by id; their traffic carries the plan's count."""
+
+    def __init__(self, profile: Profile, plan: Plan) -> None:
+        self._profile = profile
+        self._plan = plan
+
+    def __getitem__(self, name: str) -> Requirement:
+        requirement = self._profile.get(name)
+        if requirement is None:
+            known = ", ".join(self._profile.names())
+            raise UsageError(
+                f"profile {self._profile.name} has no requirement {name}; it has {known}"
+            )
+        return requirement.planned(self._plan)
+
+
+def paths_of(session: Session) -> Paths:
+    """The routes of the testbed, with measurements that land in the session's record."""
+    from hil.lab import Bench, Paths
+
+    def keep(measurement: Measurement, samples: Path | None) -> None:
+        session.journal.measurement(session.nodeid, measurement, samples)
+
+    bench = Bench(
+        testbed=session.testbed,
+        directory=session.directory.samples,
+        seed=session.testbed.world.seed if session.testbed.world else 1,
+        keep=keep,
+        progress=session.progress,
+    )
+    return Paths(bench)
+
+
+class Judge:
+    """Judges, records, and raises nothing until the test's own code is through."""
+
+    def __init__(self, session: Session, item: pytest.Item) -> None:
+        self._session = session
+        self._item = item
+        self._targets = Targets(session.profile, session.plan)
+
+    def expect(
+        self, measurement: Measurement, *requirements: str, against: Measurement | None = None
+    ) -> tuple[Judgement, ...]:
+        """Judges a measurement against requirements; whatever was missed is raised at the end.
+
+        `against` is the paired measurement of a comparison: alone for under load, wire for 5G.
+        """
+        from hil.judge import judge
+
+        if not requirements:
+            raise UsageError("judge.expect needs the ids of the requirements to judge")
+        judged: list[Judgement] = []
+        for name in requirements:
+            judged += judge(measurement, self._targets[name], self._session.plan, against=against)
+        for judgement in judged:
+            self._keep(judgement, measurement, against)
+        return tuple(judged)
+
+    def require(
+        self, measurement: Measurement, *requirements: str, against: Measurement | None = None
+    ) -> tuple[Judgement, ...]:
+        """As `expect`, and raises at once where a target is not met."""
+        judged = self.expect(measurement, *requirements, against=against)
+        raise_unmet(judged, self._session.plan)
+        return judged
+
+    def value(self, requirement: str, measured: float, *, uncertainty: float) -> Judgement:
+        """Judges one measured value, in the unit of its target, with its expanded uncertainty."""
+        from hil.judge import judge_value
+
+        judgement = judge_value(
+            self._targets[requirement],
+            measured,
+            uncertainty=uncertainty,
+            plan=self._session.plan,
+            simulated=self._session.testbed.world is not None,
+        )
+        self._keep(judgement, None, None)
+        return judgement
+
+    def _keep(
+        self, judgement: Judgement, measurement: Measurement | None, against: Measurement | None
+    ) -> None:
+        import allure
+
+        from hil.report import card
+
+        self._session.judgements.setdefault(self._item.nodeid, []).append(judgement)
+        self._session.journal.judgement(self._item.nodeid, judgement)
+        html = card.render(judgement, measurement, against=against)
+        self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
+        simulated = " SIMULATED" if judgement.simulated else ""
+        title = f"{judgement.target} {judgement.direction}: {judgement.verdict}{simulated}"
+        try:
+            with allure.step(title):
+                allure.attach(html, title, allure.attachment_type.HTML)
+                raise_unmet([judgement], self._session.plan)
+        except (TargetMissed, Inconclusive, InvalidMeasurement):
+            pass  # the step is red; the test goes on and `conclude` raises for all at once
+        shown = judgement.word if self._session.plan.value == "smoke" else judgement.verdict
+        self._session.progress.done(f"{shown}: {judgement.sentence}")
+
+
+def raise_unmet(judged: list[Judgement] | tuple[Judgement, ...], plan: Plan) -> None:
+    """Raises for the worst verdict, naming every target that was not met.
+
+    In a smoke run INCONCLUSIVE is the ordinary answer and raises nothing.
+    """
+    missed = [j.sentence for j in judged if j.verdict is Verdict.FAIL]
+    invalid = [j.sentence for j in judged if j.verdict is Verdict.INVALID]
+    undecided = [j.sentence for j in judged if j.verdict is Verdict.INCONCLUSIVE]
+    if missed:
+        raise TargetMissed("FAIL " + "\n".join(missed + invalid))
+    if invalid:
+        raise InvalidMeasurement(invalid)
+    if undecided and plan.value != "smoke":
+        raise Inconclusive("INCONCLUSIVE " + "\n".join(undecided))
+
+
+def conclude(session: Session, item: pytest.Item) -> None:
+    """The one raise after a test: for every target not met, or for a test that judged nothing."""
+    from hil.plugin.labels import requirement_ids
+
+    judged = session.judgements.get(item.nodeid, [])
+    raise_unmet(judged, session.plan)
+    silent = set(requirement_ids(item)) - {j.requirement for j in judged}
+    if silent:
+        raise UsageError(f"the test says it judges {', '.join(sorted(silent))} and did not")

@@ -1,0 +1,65 @@
+"""Epic, feature, story and links of a test, all from its one `requirement` mark."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+    from hil.plugin.session import Session
+    from hil.targets import Profile
+
+
+def requirement_ids(item: pytest.Item) -> list[str]:
+    """The requirements a test says it judges."""
+    return [str(name) for mark in item.iter_markers("requirement") for name in mark.args]
+
+
+def prose(item: pytest.Item) -> dict[str, str]:
+    """The docstring of a test: `title`, and the paragraphs after `Steps:` and `Verify:`."""
+    text = inspect.getdoc(getattr(item, "function", None)) or ""
+    title, _, rest = text.partition("\n")
+    parts = {"title": title.strip(), "steps": "", "verify": ""}
+    current = ""
+    for line in rest.splitlines():
+        for word in ("steps", "verify"):
+            if line.lower().startswith(f"{word}:"):
+                current, line = word, line[len(word) + 1 :]  # noqa: PLW2901
+        if current:
+            parts[current] = f"{parts[current]} {line.strip()}".strip()
+    return parts
+
+
+def apply(item: pytest.Item, session: Session) -> None:
+    """Adds the Allure labels; parameters that vary from run to run stay out of history."""
+    import allure
+
+    item.add_marker(allure.epic(session.profile.title))
+    item.add_marker(allure.label("testbed", session.testbed.name))
+    text = prose(item)
+    if text["title"]:
+        item.add_marker(allure.title(text["title"]))
+    for name in requirement_ids(item):
+        requirement = session.profile.get(name)
+        if requirement is None:
+            continue
+        item.add_marker(allure.feature(requirement.scenario))
+        item.add_marker(allure.story(f"{name} {requirement.title}"))
+        for source in session.profile.sources_of(requirement):
+            if source.address:
+                item.add_marker(allure.link(source.address, name=source.document))
+
+
+def inventory(item: pytest.Item, profile: Profile) -> dict[str, Any]:
+    """One line of the inventory: what a test sets out to judge, and what it needs."""
+    names = requirement_ids(item)
+    known = [profile.get(name) for name in names]
+    return {
+        "nodeid": item.nodeid,
+        "requirements": names,
+        "scenario": next((r.scenario for r in known if r is not None), ""),
+        "needs": {k: v for mark in item.iter_markers("needs") for k, v in mark.kwargs.items()},
+        **prose(item),
+    }

@@ -1,0 +1,46 @@
+"""The command-line options of the plugin, and what was chosen with them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+#: `hil run` hands its run directory to the pytest it starts through this variable.
+RUN_DIRECTORY = "HIL_RUN_DIRECTORY"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """The option group `hil`."""
+    group = parser.getgroup("hil", "bench runs")
+    group.addoption(
+        "--testbed",
+        metavar="NAME",
+        help="testbed file, or the name of one in ./testbeds or among the shipped ones",
+    )
+    group.addoption(
+        "--plan",
+        choices=("smoke", "full", "soak"),
+        default="smoke",
+        help="how much to measure: smoke shows plumbing, full shows the targets (default: smoke)",
+    )
+    group.addoption(
+        "--targets",
+        metavar="PROFILE",
+        default="5gdn",
+        help="profile file, or the name of a shipped one (default: 5gdn)",
+    )
+    group.addoption(
+        "--out", metavar="DIR", default="out", help="where run directories go (default: out)"
+    )
+
+
+def chosen_testbed(config: pytest.Config) -> str | None:
+    """The testbed asked for, None where there is none."""
+    chosen: str | None = config.getoption("--testbed", None)
+    return chosen
+
+
+def handed_run_directory() -> str | None:
+    """The run directory made by `hil run`, None where pytest was started by itself."""
+    return os.environ.get(RUN_DIRECTORY)

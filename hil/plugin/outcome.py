@@ -1,0 +1,272 @@
+"""Outcomes in which no verdict gets lost.
+
+pytest knows passed, failed and skipped, and several ways to lose even these: a Ctrl-C in a test
+leaves it green in Allure, a time-out reads like a failure of the product, SIGTERM drops the result.
+Here each of those becomes an exception of our tree before pytest and Allure see it, and the exit
+code is made of verdicts, not of pytest's count.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import (
+    HilError,
+    Inconclusive,
+    Interrupted,
+    InvalidMeasurement,
+    RigError,
+    TargetMissed,
+)
+from hil.plugin import labels
+from hil.verdict import ExitCode, Verdict, exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hil.plugin.session import Session
+
+_TIMED_OUT = "from pytest-timeout"
+
+
+class TimedOut(Interrupted):
+    """A test took longer than it may; no verdict was reached."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a test ends, as far as its phases have told."""
+
+    outcome: str = "passed"
+    cause: str | None = None
+    detail: str = ""
+    duration_ns: int = 0
+
+
+_CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (TargetMissed, "target missed"),
+    (Inconclusive, "inconclusive"),
+    (InvalidMeasurement, "invalid"),
+    (TimedOut, "timeout"),
+    ((Interrupted, KeyboardInterrupt), "interrupted"),
+    ((RigError, OSError), "rig"),
+)
+
+
+def cause_of(error: BaseException, when: str) -> str:
+    """Who has to look at it: the word of `hil.record.schema.Cause`."""
+    for kinds, cause in _CAUSES:
+        if isinstance(error, kinds):
+            return cause
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        # An assertion in a test speaks of the product; in a fixture it speaks of the bench.
+        return "target missed" if when == "call" else "rig"
+    return "defect"
+
+
+class Outcomes:
+    """The hooks of a bench run; registered only where a testbed is chosen."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.causes: set[str] = set()
+        self.endings: dict[str, Ending] = {}
+        # SIGTERM is how CI cancels: treated as Ctrl-C, so that teardown still runs.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    # -- collection -------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Labels each test for Allure, from its requirement marks alone."""
+        for item in items:
+            labels.apply(item, self.session)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Writes the inventory: what the run set out to do."""
+        profile = self.session.profile
+        self.session.journal.collected([labels.inventory(item, profile) for item in session.items])
+
+    def pytest_exception_interact(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        """A suite that cannot be collected is a defect, not a verdict."""
+        if isinstance(report, pytest.CollectReport):
+            self.causes.add("defect")
+
+    # -- one test ---------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test at hand, from its first word in the record to its last."""
+        self.session.item = item
+        self.endings[item.nodeid] = Ending()
+        self.session.journal.test_started(
+            item.nodeid, labels.requirement_ids(item), labels.prose(item)
+        )
+        try:
+            return (yield)
+        finally:
+            self._finish(item)
+            self.session.item = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Needs first; then an interruption in a fixture is no skip."""
+        self._check_needs(item)
+        yield from self._guarded(item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """After the test's own code: raise once, naming every target that was not met."""
+        from hil.plugin.judging import conclude
+
+        yield from self._guarded(item)
+        conclude(self.session, item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """An interruption in a teardown is the rig's."""
+        yield from self._guarded(item)
+
+    def _guarded(self, item: pytest.Item) -> Generator[None, None, None]:
+        try:
+            yield
+        except (KeyboardInterrupt, Interrupted) as stop:
+            item.session.shouldstop = "interrupted"
+            if isinstance(stop, Interrupted):
+                raise
+            raise Interrupted("interrupted before a verdict was reached") from stop
+        except pytest.fail.Exception as failure:
+            if _TIMED_OUT not in str(failure):
+                raise
+            raise TimedOut(f"time-out, no verdict: {failure}") from failure
+
+    def _check_needs(self, item: pytest.Item) -> None:
+        from hil.drivers.registry import Registry
+        from hil.testbed import Needs, unmet
+
+        self.session.lab.check()
+        for mark in item.iter_markers("needs"):
+            if reasons := unmet(Needs.of(mark.kwargs), self.session.testbed, Registry()):
+                pytest.skip("not executed: " + "; ".join(reasons))
+
+    # -- reports ----------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Says whose fault a failure is, in the record and in JUnit."""
+        report = yield
+        when = report.when or "call"
+        ending = self.endings.setdefault(item.nodeid, Ending())
+        ending.duration_ns += int(report.duration * 1e9)
+        if report.failed and call.excinfo is not None:
+            cause = cause_of(call.excinfo.value, when)
+            report.hil_cause = cause  # type: ignore[attr-defined]
+            self.causes.add(cause)
+            item.user_properties.append(("hil.cause", cause))
+            if ending.cause is None:
+                ending.outcome = "failed" if cause == "target missed" else "broken"
+                ending.cause = cause
+                ending.detail = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
+            else:
+                # Allure drops a teardown fault after a failed call; the record does not.
+                self.session.rig_fault(f"{item.nodeid}: {when}: {call.excinfo.value}")
+        elif report.skipped and isinstance(report.longrepr, tuple):
+            ending.outcome, ending.cause = "skipped", "needs"
+            ending.detail = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if when == "call":
+            self._attach_properties(item)
+        return report
+
+    def _attach_properties(self, item: pytest.Item) -> None:
+        for judgement in self.session.judgements.get(item.nodeid, ()):
+            simulated = " SIMULATED" if judgement.simulated else ""
+            name = f"hil.verdict.{judgement.target}.{judgement.direction}"
+            item.user_properties.append(
+                (name, f"{judgement.verdict}{simulated}: {judgement.sentence}")
+            )
+
+    def _finish(self, item: pytest.Item) -> None:
+        from hil.record.schema import Cause, Outcome
+
+        ending = self.endings[item.nodeid]
+        self.session.journal.test_finished(
+            item.nodeid,
+            outcome=Outcome(ending.outcome),
+            cause=Cause(ending.cause) if ending.cause else None,
+            detail=ending.detail,
+            duration_ns=ending.duration_ns,
+        )
+
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str] | None:
+        """The verdict's own word instead of FAILED, in pytest's own category."""
+        cause = getattr(report, "hil_cause", None)
+        if cause is None or cause == "target missed" or not report.failed:
+            return None
+        return ("failed" if report.when == "call" else "error"), cause[0].upper(), cause.upper()
+
+    # -- the end ----------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, None, None]:
+        """Brings devices home, then makes the exit code of verdicts."""
+        if exitstatus == pytest.ExitCode.INTERRUPTED and "defect" not in self.causes:
+            self.causes.add("interrupted")
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            self.causes.add("defect")
+        abnormal = bool(self.causes & {"rig", "interrupted", "timeout", "defect"})
+        try:
+            self.session.close_lab(abnormal=abnormal)
+        except HilError as error:
+            self.causes.add("rig")
+            self.session.rig_fault(f"the lab did not close cleanly: {error}")
+        try:
+            yield
+        finally:
+            session.exitstatus = self.code(int(exitstatus))
+            self.session.journal.end(
+                exit_code=int(session.exitstatus), interrupted="interrupted" in self.causes
+            )
+
+    def code(self, exitstatus: int) -> int:
+        """The exit code of the run, from its verdicts."""
+        if exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return ExitCode.USAGE
+        verdicts = {j.verdict for judged in self.session.judgements.values() for j in judged}
+        if "target missed" in self.causes:
+            verdicts.add(Verdict.FAIL)
+        if not verdicts and not self.causes and self._passed_without_judging():
+            verdicts.add(Verdict.PASS)
+        return exit_code(
+            verdicts,
+            rig_fault=bool(self.causes & {"rig", "timeout"}),
+            interrupted="interrupted" in self.causes,
+            defect="defect" in self.causes,
+            smoke=self.session.plan.value == "smoke",
+        )
+
+    def _passed_without_judging(self) -> bool:
+        """True where tests ran, passed, and by their marks had no requirement to judge."""
+        return any(ending.outcome == "passed" for ending in self.endings.values())
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The verdict table, where no `hil run` prints it."""
+        if self.session.hosted:
+            return
+        from hil.record import read
+        from hil.report import table
+
+        terminalreporter.section("verdicts")
+        terminalreporter.write_line(table.text(read(self.session.directory)))
+        terminalreporter.write_line(f"record: {self.session.directory.path}")
+        terminalreporter.write_line(f"for the report: hil report {self.session.directory.path}")

@@ -1,0 +1,137 @@
+"""What one bench run knows: its testbed, profile and plan, its record, its lab."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.plugin.options import chosen_testbed, handed_run_directory
+from hil.plugin.progress import Progress
+
+if TYPE_CHECKING:
+    from hil.judge import Judgement
+    from hil.lab import Lab
+    from hil.plugin.journal import Journal
+    from hil.record import RunDirectory
+    from hil.targets import Plan, Profile
+    from hil.testbed import Testbed
+
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_TESTBED: pytest.StashKey[Testbed] = pytest.StashKey()
+
+
+def load_testbed(config: pytest.Config) -> Testbed:
+    """The chosen testbed, read once; ConfigError with every fault of the file."""
+    if (known := config.stash.get(_TESTBED, None)) is not None:
+        return known
+    from hil.drivers.registry import Registry
+    from hil.testbed import load
+
+    name = chosen_testbed(config)
+    assert name is not None
+    config.stash[_TESTBED] = load(name, Registry())
+    return config.stash[_TESTBED]
+
+
+@dataclass(slots=True)
+class Session:
+    """One bench run. `judgements` holds what was judged, by node id of the test."""
+
+    testbed: Testbed
+    profile: Profile
+    plan: Plan
+    directory: RunDirectory
+    journal: Journal
+    progress: Progress
+    #: True where `hil run` started this pytest and builds the reports itself.
+    hosted: bool
+    item: pytest.Item | None = None
+    judgements: dict[str, list[Judgement]] = field(default_factory=dict)
+    _lab: Lab | None = None
+    _ended: bool = False
+
+    @classmethod
+    def start(cls, config: pytest.Config) -> Session:
+        """Loads testbed and profile, opens the run directory and its record.
+
+        Raises: ConfigError or UsageError before anything is started.
+        """
+        from hil.plugin.journal import Journal
+        from hil.record import RunDirectory
+        from hil.targets import Plan, load_profile
+
+        testbed = load_testbed(config)
+        profile = load_profile(config.option.targets)
+        plan = Plan(config.option.plan)
+        handed = handed_run_directory()
+        directory = (
+            RunDirectory(Path(handed)) if handed else RunDirectory.create(Path(config.option.out))
+        )
+        journal = Journal(directory)
+        journal.begin(
+            testbed=testbed,
+            profile=profile,
+            plan=plan,
+            argv=[sys.executable, "-m", "pytest", *config.invocation_params.args],
+        )
+        return cls(
+            testbed=testbed,
+            profile=profile,
+            plan=plan,
+            directory=directory,
+            journal=journal,
+            progress=Progress.of(config),
+            hosted=handed is not None,
+        )
+
+    @property
+    def nodeid(self) -> str:
+        """The running test, empty between tests."""
+        return self.item.nodeid if self.item is not None else ""
+
+    @property
+    def lab(self) -> Lab:
+        """The live testbed; devices open when they are first asked for."""
+        if self._lab is None:
+            from hil.drivers.registry import Registry
+            from hil.lab import Lab
+
+            self._lab = Lab(self.testbed, Registry(), self._device_action)
+        return self._lab
+
+    def _device_action(self, device: str, text: str) -> None:
+        from hil.record.schema import EventCategory
+
+        self.journal.event(EventCategory.DEVICE, text, nodeid=self.nodeid, device=device)
+
+    def rig_fault(self, text: str) -> None:
+        """Writes a fault of the rig that belongs to no test."""
+        from hil.record.schema import EventCategory
+
+        self.journal.event(EventCategory.RIG_FAULT, text, nodeid=self.nodeid)
+
+    def close_lab(self, *, abnormal: bool) -> None:
+        """Restores each device as found, or, after an abnormal end, drives it to its safe state."""
+        if self._lab is not None:
+            lab, self._lab = self._lab, None
+            lab.close(abnormal=abnormal)
+
+    def end(self) -> None:
+        """Closes what is open; safe to call twice."""
+        if not self._ended:
+            self._ended = True
+            self.close_lab(abnormal=True)
+            self.journal.close()
+
+    def header(self) -> list[str]:
+        """The lines at the top of a run."""
+        simulated = " (SIMULATED)" if self.testbed.world is not None else ""
+        return [
+            f"testbed: {self.testbed.name}{simulated}, {self.testbed.source}",
+            f"plan: {self.plan.value}; profile: {self.profile.name} {self.profile.version}",
+            f"run directory: {self.directory.path}",
+        ]
