@@ -1,0 +1,77 @@
+"""The design effect of bursts: how much less a stream of dependent packets says than its length.
+
+Failures come in runs. Where a run of failures has length L, the variance of the number of failures
+is about E[L^2]/E[L] times that of independent trials (a Poisson number of runs: Var = rate E[L^2],
+mean = rate E[L]). For runs of geometric length with mean b that factor is 2 b - 1. Counts divided
+by it are judged as if independent (the effective sample size of survey sampling; L. Kish, Survey
+Sampling, 1965).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hil.stats._special import check_confidence, student_quantile
+
+
+def variance_ratio(run_lengths: ArrayLike) -> float:
+    """E[L^2]/E[L] of the runs seen; 1 where there was none.
+
+    Raises:
+        ValueError: a run shorter than 1.
+    """
+    lengths = _lengths(run_lengths)
+    return float(np.sum(lengths**2) / np.sum(lengths)) if lengths.size else 1.0
+
+
+def variance_ratio_upper(run_lengths: ArrayLike, confidence: float = 0.95) -> float:
+    """Upper one-sided limit of E[L^2]/E[L], from the runs seen.
+
+    The usual limit of a ratio of two means (W. G. Cochran, Sampling Techniques, 3rd ed., chapter 6)
+    with Student's t, which widens it where runs are few. One run alone says nothing of its own
+    scatter; the limit is then its length. Deterministic, so that a verdict can be recomputed.
+
+    Raises:
+        ValueError: a run shorter than 1, or not 0 < confidence < 1.
+    """
+    check_confidence(confidence)
+    lengths = _lengths(run_lengths)
+    ratio = variance_ratio(lengths)
+    if lengths.size < 2:
+        return ratio
+    residual = lengths**2 - ratio * lengths
+    scatter = float(np.sum(residual**2)) * lengths.size / (lengths.size - 1)
+    error = math.sqrt(scatter) / float(np.sum(lengths))
+    return ratio + student_quantile(lengths.size - 1, confidence) * error
+
+
+def design_effect(run_lengths: ArrayLike, b0: float, confidence: float = 0.95) -> float:
+    """The factor D by which counts of a bursty stream are divided before they are judged.
+
+    D = max(2 b0 - 1, `variance_ratio_upper`). `b0` is the design burst length in packets, declared
+    before the run from the outage that the verdict must cover; it also acts where nothing failed,
+    when the runs that did not happen cannot be measured. It keeps the error of a verdict where
+    runs are no more scattered than geometric ones of mean `b0`, that is E[L^2]/E[L] <= 2 b0 - 1.
+
+    Args:
+        run_lengths: lengths, in packets, of the runs of consecutive packets that were not in time.
+        b0: the declared design burst length, at least 1.
+        confidence: of the observed limit.
+
+    Raises:
+        ValueError: b0 below 1, a run shorter than 1, or not 0 < confidence < 1.
+    """
+    if not b0 >= 1:
+        raise ValueError(f"a design burst length is at least 1 packet; got {b0}")
+    return max(2 * b0 - 1, variance_ratio_upper(run_lengths, confidence))
+
+
+def _lengths(run_lengths: ArrayLike) -> NDArray[Any]:
+    lengths = np.asarray(run_lengths, np.float64)
+    if lengths.size and lengths.min() < 1:
+        raise ValueError("a run is at least 1 packet long")
+    return lengths
