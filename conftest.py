@@ -1,0 +1,3 @@
+"""What the project's own tests need; nothing of `hil` is configured here."""
+
+pytest_plugins = ("pytester",)
