@@ -9,7 +9,7 @@ from hil.errors import UsageError
 from hil.testbed import shipped
 from hil.verdict import ExitCode
 
-_SUITE: Final = '''"""The first suite of this lab; it runs on the virtual testbed and on the bench unchanged."""
+_SUITE: Final = '''"""The first suite of this lab; it runs on the virtual testbed and on a bench."""
 
 import pytest
 
@@ -31,8 +31,8 @@ def test_cyclic_control_arrives_in_time(
     judge.expect(down, "SD-1")
 '''
 
-_CI: Final = """# Nightly on a runner that owns the bench. The exit code is the verdict: 0 all met, 1 a target
-# missed, 10 the rig at fault, 11 undecided (measure longer).
+_CI: Final = """# Nightly on a runner that owns the bench. The exit code is the verdict: 0 all met,
+# 1 a target missed, 10 the rig at fault, 11 undecided (measure longer).
 nightly:
   script:
     - python3 -m venv .venv

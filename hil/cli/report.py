@@ -19,7 +19,7 @@ def report(directory: Path) -> int:
     run = RunDirectory.open(directory)
     built = views.build(run)
     console = Console()
-    views.table.render(read(run), console)
+    views.table.render(read(run.path), console)
     for note in built.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     console.print(f"report: {run.index}", markup=False, highlight=False, soft_wrap=True)

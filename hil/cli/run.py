@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
@@ -17,10 +17,10 @@ from hil import report
 from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import UsageError
-from hil.record import RunDirectory, read
+from hil.record import Run, RunDirectory, read
 from hil.targets import load_profile
 from hil.testbed import load, shipped
-from hil.verdict import ExitCode, exit_code
+from hil.verdict import ExitCode
 
 #: The longest one test may take before it counts as hung, by plan, in seconds.
 _TIMEOUT_S: Final = {"smoke": 120, "full": 4 * 3600, "soak": 0}
@@ -101,8 +101,8 @@ def _finish(directory: RunDirectory, status: int) -> int:
         code = ExitCode.USAGE if status in (2, 4, 5) else ExitCode.DEFECT
         directory.write_exit_code(code)
         return code
-    done = read(directory)
-    code = _code(done, status)
+    done = read(directory.path)
+    code = _code(done)
     built = report.build(directory)
     report.table.render(done, console)
     for note in built.notes:
@@ -116,14 +116,6 @@ def _finish(directory: RunDirectory, status: int) -> int:
     return code
 
 
-def _code(done: Any, status: int) -> ExitCode:
-    """The exit code in the record; made of its verdicts where the process died before it."""
-    if done.end is not None:
-        return ExitCode(done.end.exit_code)
-    died = status < 0 or status not in (2, 4, 5)
-    return exit_code(
-        [judgement.verdict for judgement in done.judgements],
-        rig_fault=died,
-        interrupted=died,
-        smoke=done.header.plan == "smoke",
-    )
+def _code(done: Run) -> ExitCode:
+    """The exit code in the record; made of its lines where the process died before its end."""
+    return ExitCode(done.end.exit_code) if done.end is not None else done.exit_code

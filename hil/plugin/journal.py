@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.clock import SYSTEM
+from hil.plugin.provenance import provenance, source
 from hil.record import schema
 from hil.record.directory import RunDirectory, sha256_of
 from hil.record.evidence import judgement_line, measurement_line
-from hil.record.provenance import provenance, source
 from hil.record.writer import Record
 from hil.samples.summarise import summarise
 

@@ -245,8 +245,6 @@ class Outcomes:
         verdicts = {j.verdict for judged in self.session.judgements.values() for j in judged}
         if "target missed" in self.causes:
             verdicts.add(Verdict.FAIL)
-        if not verdicts and not self.causes and self._passed_without_judging():
-            verdicts.add(Verdict.PASS)
         return exit_code(
             verdicts,
             rig_fault=bool(self.causes & {"rig", "timeout"}),
@@ -254,10 +252,6 @@ class Outcomes:
             defect="defect" in self.causes,
             smoke=self.session.plan.value == "smoke",
         )
-
-    def _passed_without_judging(self) -> bool:
-        """True where tests ran, passed, and by their marks had no requirement to judge."""
-        return any(ending.outcome == "passed" for ending in self.endings.values())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The verdict table, where no `hil run` prints it."""
@@ -267,6 +261,6 @@ class Outcomes:
         from hil.report import table
 
         terminalreporter.section("verdicts")
-        terminalreporter.write_line(table.text(read(self.session.directory)))
+        terminalreporter.write_line(table.text(read(self.session.directory.path)))
         terminalreporter.write_line(f"record: {self.session.directory.path}")
         terminalreporter.write_line(f"for the report: hil report {self.session.directory.path}")
