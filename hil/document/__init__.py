@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hil.document.fault import Fault, Mark, Path
 from hil.document.quantities import (
     Attenuation,
     Drift,
@@ -11,19 +12,31 @@ from hil.document.quantities import (
     Level,
     Model,
     Rate,
+    Shape,
     Share,
     Size,
 )
+from hil.document.reading import Document, load, read, refusal
+from hil.document.wording import nearest
 
 __all__ = [
     "Attenuation",
+    "Document",
     "Drift",
     "Duration",
     "EventsPerHour",
+    "Fault",
     "Frequency",
     "Level",
+    "Mark",
     "Model",
+    "Path",
     "Rate",
+    "Shape",
     "Share",
     "Size",
+    "load",
+    "nearest",
+    "read",
+    "refusal",
 ]

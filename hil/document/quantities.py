@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from hil import units
 
 _UNIT_SUFFIXES: Final = ("_ns", "_bytes", "_bps", "_hz", "_dbm", "_db", "_ppm", "_per_h")
-
-_Number = TypeVar("_Number", int, float)
 
 
 def without_unit(name: str) -> str:
@@ -34,7 +43,31 @@ class Model(BaseModel):
         alias_generator=without_unit,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Metadata of a text field: the pattern that all of it matches, and that in words."""
+
+    pattern: str
+    wants: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^({self.pattern})$"}
+
+    def _check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise ValueError(f"wants {self.wants}; got {text!r}")
+        return text
 
 
 def _quantity(parse: Callable[[object], Any], example: str) -> tuple[Any, Any]:
