@@ -251,7 +251,7 @@ class JudgementLine(Line):
     figure_low: float | None = None
     figure_high: float | None = None
     unit: str
-    limit: float
+    limit: float | None = None
     share: float | None = None
     confidence: float
     common_mode_ns: int
