@@ -10,6 +10,7 @@ from hil.drivers.protocols import Device
 from hil.drivers.registry import Registry
 from hil.errors import DeviceError, NeedsNotMet, RigError, TargetMissed, UsageError
 from hil.lab import world
+from hil.lab.lease import Lease
 from hil.lab.safety import Guard, bounded
 from hil.testbed import Testbed
 
@@ -36,6 +37,10 @@ class Lab:
         self._registry = registry
         self._journal = journal
         self._open: dict[str, tuple[Device, Mapping[str, Any]]] = {}
+        self._lease: Lease | None = None
+        if testbed.world is None:
+            self._lease = Lease(testbed.name)
+            self._lease.take()
 
     def __getitem__(self, name: str) -> Any:
         """The device of that name, opened and guarded.
@@ -81,6 +86,8 @@ class Lab:
                 self._journal(name, faults[-1])
             with suppress(RigError):
                 bounded(device.close, f"{name}: close", _HOME_S)
+        if self._lease is not None:
+            self._lease.give_back()
         if faults:
             raise RigError("; ".join(faults))
 

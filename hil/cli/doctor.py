@@ -1,0 +1,152 @@
+"""`hil doctor`: is this host, is this bench fit to measure? Each trouble comes with its cure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from hil._enter import enter
+from hil.drivers.registry import Registry
+from hil.errors import HilError
+from hil.lab import Lab
+from hil.testbed import PortConfig, Testbed, load
+from hil.verdict import ExitCode
+
+Grade = Literal["good", "note", "bad"]
+_FREE_BYTES: Final = 1 << 30
+_BACKLOG: Final = 65_536
+_CAPABILITIES: Final = "cap_net_raw,cap_net_admin,cap_sys_nice"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `cure` says what to do where it is not good."""
+
+    what: str
+    grade: Grade
+    found: str
+    cure: str = ""
+
+
+def doctor(name: str) -> int:
+    """Looks at the host and the bench; 0 when nothing is bad, else 10.
+
+    Raises: ConfigError for a faulty testbed file.
+    """
+    bench = load(name, Registry())
+    if bench.world is not None:
+        enter(bench.source, [sys.executable, "-m", "hil", *sys.argv[1:]])
+    findings = [*_host(), *_bench(bench)]
+    table = Table(title=f"{bench.name}: {bench.source}", title_justify="left")
+    for column in ("looked at", "", "found", "cure"):
+        table.add_column(column, overflow="fold")
+    colours = {"good": "green", "note": "yellow", "bad": "red"}
+    for finding in findings:
+        word = f"[{colours[finding.grade]}]{finding.grade}[/]"
+        table.add_row(finding.what, word, finding.found, finding.cure)
+    console = Console()
+    console.print(table)
+    bad = sum(finding.grade == "bad" for finding in findings)
+    console.print("fit to measure" if not bad else f"not fit to measure: {bad} bad findings")
+    return ExitCode.RIG if bad else ExitCode.OK
+
+
+def _host() -> Iterator[Finding]:
+    yield Finding("Python", "good", platform.python_version())
+    yield Finding("kernel", "good", platform.release())
+    cores = len(os.sched_getaffinity(0))
+    yield Finding(
+        "cores",
+        "good" if cores > 2 else "note",
+        f"{cores} usable",
+        "" if cores > 2 else "sender and receiver share them with the rest: expect lateness",
+    )
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding(
+        "disk",
+        "good" if free > _FREE_BYTES else "bad",
+        f"{free / 1e9:.1f} GB free here",
+        "" if free > _FREE_BYTES else "free some: samples are kept raw",
+    )
+    memory = Path("/dev/shm")
+    usable = os.access(memory, os.W_OK)
+    yield Finding(
+        "shared memory",
+        "good" if usable else "note",
+        str(memory) if usable else f"{memory} is not writable",
+        "" if usable else "the temporary directory is used instead, which is slower",
+    )
+    clock = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    source = clock.read_text("utf-8").strip() if clock.exists() else "unknown"
+    yield Finding(
+        "clock source",
+        "good" if source in ("tsc", "arch_sys_counter") else "note",
+        source,
+        "" if source in ("tsc", "arch_sys_counter") else "reading it is slow: pacing suffers",
+    )
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    yield Finding("open files", "good" if files >= 256 else "bad", str(files), "ulimit -n 1024")
+    node = shutil.which("node", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    yield Finding(
+        "Node for Allure",
+        "good" if node else "note",
+        node or "none",
+        "" if node else "pip install 'hil[allure]'; the report itself needs none",
+    )
+
+
+def _bench(bench: Testbed) -> Iterator[Finding]:
+    if bench.world is not None:
+        yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
+    for port in bench.ports.values():
+        yield from _tried(f"port {port.name}", lambda p=port: _port(bench, p))
+    journal: list[str] = []
+    lab = Lab(bench, Registry(), lambda device, text: journal.append(f"{device}: {text}"))
+    try:
+        for name in bench.devices:
+            yield from _tried(f"device {name}", lambda n=name: _device(lab, n))
+    finally:
+        lab.close(abnormal=False)
+
+
+def _tried(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except (HilError, OSError) as error:
+        yield Finding(what, "bad", str(error), "mend it, or take it out of the testbed file")
+
+
+def _device(lab: Lab, name: str) -> Iterator[Finding]:
+    device = lab[name]
+    identity = device.identify()
+    report = device.health()
+    words = [w for w in (identity.vendor, identity.model, identity.firmware) if w]
+    healthy = report.status == "ok"
+    yield Finding(
+        f"device {name}",
+        "good" if healthy else "bad",
+        f"{' '.join(words)}; {report.detail}",
+        "" if healthy else "see the device's own display or log",
+    )
+
+
+def _port(bench: Testbed, port: PortConfig) -> Iterator[Finding]:
+    from hil.traffic import resolve_port
+
+    found = resolve_port(port)
+    yield Finding(
+        f"port {port.name}",
+        "good",
+        f"{found.interface}: {found.kind}, {found.mac or 'no MAC'}, MTU {found.mtu}",
+        "",
+    )
