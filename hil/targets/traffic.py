@@ -1,0 +1,363 @@
+"""Traffic as data: what an application offers, and the exact schedule that offers it.
+
+Every size is that of the PDU-session packet: IP or Ethernet header and probe included. Offsets
+are absolute, computed from the index of a packet and never by adding intervals, so that no
+rounding adds up over a run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from hil.document import Duration, Model, Rate, Share, Size
+from hil.samples.table import PLANNED, Table
+from hil.units import format_duration, format_rate, format_size, parse_rate
+
+Span = Annotated[Duration, Field(gt=0)]
+"""A duration longer than nothing."""
+
+PathKind = Literal["device-edge", "device-device", "device-cloud"]
+"""A kind of route; uplink is away from the device that comes first in the name."""
+
+Layer = Literal["udp", "ethernet"]
+
+HEADER: Final = {"udp": 28, "ethernet": 14}
+"""Bytes of a packet that carry no application data: IPv4 and UDP, or the Ethernet header."""
+
+SMALLEST: Final = {"udp": 68, "ethernet": 54}
+"""The smallest packet that has room for its headers and a probe of 40 bytes."""
+
+AVERAGING_WINDOW_NS: Final = 2_000_000_000
+"""Averaging window of GBR flows (TS 23.501 Table 5.7.4-1)."""
+
+# TR 38.838 as summed up in SA4 S4-260013: the sizes of video frames are a truncated Gaussian.
+_FRAME_STD: Final = 0.105
+_FRAME_MIN: Final = 0.5
+_FRAME_MAX: Final = 1.5
+
+
+class QosFlow(Model):
+    """The QoS flow that a bench is asked for; a packet beyond it has no promise (TS 23.501 5.7)."""
+
+    fiveqi: Annotated[int, Field(ge=1, le=255)] | None = None
+    """5QI of the flow."""
+
+    sst: Annotated[int, Field(ge=0, le=255)] | None = None
+    """Slice or service type of its S-NSSAI (TS 23.501 5.15.2)."""
+
+    mdbv_bytes: Size | None = None
+    """Maximum data burst volume: what the access network serves within `an_pdb` (5.7.3.7)."""
+
+    an_pdb_ns: Span | None = None
+    """Delay budget of the access network: that of the 5QI less the core's share (5.7.3.4)."""
+
+    gfbr_bps: Rate | None = None
+    """Guaranteed flow bit rate over the averaging window (5.7.2.5)."""
+
+    @model_validator(mode="after")
+    def _burst_needs_its_window(self) -> QosFlow:
+        if (self.mdbv_bytes is None) != (self.an_pdb_ns is None):
+            raise ValueError("`mdbv` and `an_pdb` belong together: give both, or neither")
+        return self
+
+
+class Pattern(Model):
+    """What all traffic has in common."""
+
+    path: PathKind = "device-edge"
+    """The kind of route it takes."""
+
+    directions: Annotated[tuple[Literal["uplink", "downlink"], ...], Field(min_length=1)] = (
+        "uplink",
+    )
+    """The directions it runs in, all at the same time."""
+
+    dscp: Annotated[int, Field(ge=0, le=63)] = 0
+    """Differentiated services code point (RFC 2474)."""
+
+    layer: Layer = "udp"
+    """UDP over IP, or frames of their own EtherType."""
+
+    tolerance: Share = 0.25
+    """How far off its grid a packet may leave, as a share of the interval, and still count as
+    offered as promised."""
+
+    phase_period_ns: Span = 10_000_000
+    """What the phase strata cover: the least common multiple of TDD period, scheduling request or
+    grant period, and DRX cycle."""
+
+    strata: Annotated[int, Field(ge=1, le=1000)] = 10
+    """In how many phases of `phase_period` a plan offers the traffic."""
+
+    count: Annotated[int, Field(ge=1)] | None = None
+    """How much of it a measurement offers, in packets, or in frames where it has frames."""
+
+    qos: QosFlow | None = None
+    """The QoS flow it belongs to."""
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Bytes of a packet that carry no application data."""
+        return HEADER[self.layer]
+
+    def _check_packet(self, size: int, name: str) -> None:
+        if size < SMALLEST[self.layer]:
+            raise ValueError(
+                f"`{name}` of {format_size(size)} has no room for headers and probe over "
+                f"`layer` {self.layer}: give at least {SMALLEST[self.layer]} B"
+            )
+
+
+def phases_ns(interval_ns: int, period_ns: int, strata: int, seed: int) -> NDArray[np.int64]:
+    """The send phases, ascending, that make a grid of `interval_ns` cover `period_ns`.
+
+    A grid visits the phases that are multiples of gcd(interval, period) apart by itself; the
+    strata fill the space between them, so that with the returned offsets the grid meets at least
+    `strata` equally spaced phases of the period. The first offset is drawn from `seed`, inside
+    the first stratum. A grid that visits `strata` phases anyhow gets one offset.
+    """
+    step = math.gcd(interval_ns, period_ns)
+    needed = max(1, math.ceil(strata * step / period_ns))
+    width = step / needed
+    start = np.random.default_rng([seed, 0x50484153]).random() * width
+    phases: NDArray[np.int64] = np.floor(start + np.arange(needed) * width).astype(np.int64)
+    return phases
+
+
+def _strata_of(count: int, strata: int) -> NDArray[np.int64]:
+    """The stratum of each of `count` items: consecutive blocks, equal to within one item."""
+    return np.arange(count, dtype=np.int64) * min(strata, count) // max(count, 1)
+
+
+class Periodic(Pattern):
+    """One packet each interval: cyclic control, status, pose."""
+
+    pattern: Literal["periodic"] = "periodic"
+    size: Size
+    """The packet."""
+
+    interval_ns: Span
+    """From one packet to the next."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Periodic:
+        self._check_packet(self.size, "size")
+        return self
+
+    @property
+    def rate_bps(self) -> float:
+        """Mean offered rate in bits per second."""
+        return self.size * 8e9 / self.interval_ns
+
+    def schedule(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        strata: int | None = None,
+        phase_period_ns: int | None = None,
+    ) -> Table:
+        """The plan of `count` packets: a table of `PLANNED`, in order of sending.
+
+        Args:
+            count: packets; that of the traffic itself where None.
+            seed: draws where in the first stratum the run begins.
+            strata: phase strata; those of the traffic itself where None.
+            phase_period_ns: what the strata cover; that of the traffic itself where None.
+        """
+        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
+        planned = np.zeros(len(starts), PLANNED)
+        planned["seq"] = planned["frame"] = np.arange(len(starts))
+        planned["stratum"] = stratum
+        planned["size"] = self.size
+        planned["offset_ns"] = starts
+        return planned
+
+
+class _Framed(Pattern):
+    """Traffic made of frames: PDU sets that are of use only when the last packet is there."""
+
+    packet_size: Size = 1400
+    """All packets of a frame but the last, which is as small as the rest allows."""
+
+    def _packets(
+        self,
+        starts: NDArray[np.int64],
+        stratum: NDArray[np.int64],
+        frame_sizes: NDArray[np.int64],
+        pacing_bps: int | None,
+    ) -> Table:
+        data = self.packet_size - self.overhead_bytes
+        packets = -(-frame_sizes // data)
+        frame = np.repeat(np.arange(len(starts)), packets)
+        first = np.cumsum(packets) - packets
+        index = np.arange(len(frame)) - first[frame]
+        rest = frame_sizes - (packets - 1) * data
+        planned = np.zeros(len(frame), PLANNED)
+        planned["seq"] = np.arange(len(frame))
+        planned["frame"] = frame
+        planned["stratum"] = stratum[frame]
+        planned["size"] = self.packet_size
+        last = index == packets[frame] - 1
+        planned["size"][last] = np.maximum(rest + self.overhead_bytes, SMALLEST[self.layer])
+        planned["offset_ns"] = starts[frame]
+        if pacing_bps is not None:
+            ahead = index * np.int64(self.packet_size * 8_000_000_000) // pacing_bps
+            planned["offset_ns"] += ahead
+        return planned
+
+
+def _pacing(value: object) -> int | None:
+    if value == "back to back" or value is None:
+        return None
+    try:
+        return parse_rate(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or 'back to back'") from None
+
+
+Pacing = Annotated[int | None, BeforeValidator(_pacing)]
+"""Bits per second, or None for back to back; written ``400 Mbit/s`` or ``back to back``."""
+
+
+class Burst(_Framed):
+    """A frame of fixed size each interval: images of a camera."""
+
+    pattern: Literal["burst"] = "burst"
+    frame_size: Annotated[Size, Field(gt=0)]
+    """Application data of a frame, headers not included."""
+
+    interval_ns: Span
+    """From the start of a frame to the start of the next."""
+
+    pacing_bps: Pacing = None
+    """How fast the packets of a frame follow each other."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Burst:
+        self._check_packet(self.packet_size, "packet_size")
+        if self.pacing_bps is not None:
+            spread = self.frame_size * 8e9 / self.pacing_bps
+            if spread > self.interval_ns:
+                raise ValueError(
+                    f"a frame of {format_size(self.frame_size)} at `pacing` "
+                    f"{format_rate(self.pacing_bps)} takes {format_duration(spread)}, longer than "
+                    f"`interval` {format_duration(self.interval_ns)}"
+                )
+        return self
+
+    @property
+    def rate_bps(self) -> float:
+        """Mean offered rate of application data in bits per second."""
+        return self.frame_size * 8e9 / self.interval_ns
+
+    def schedule(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        strata: int | None = None,
+        phase_period_ns: int | None = None,
+    ) -> Table:
+        """The plan of `count` frames: a table of `PLANNED`, one row a packet.
+
+        Args:
+            count: frames; that of the traffic itself where None.
+            seed: draws where in the first stratum the run begins.
+            strata: phase strata; those of the traffic itself where None.
+            phase_period_ns: what the strata cover; that of the traffic itself where None.
+        """
+        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
+        sizes = np.full(len(starts), self.frame_size, np.int64)
+        return self._packets(starts, stratum, sizes, self.pacing_bps)
+
+
+class Video(_Framed):
+    """Frames of a video: sizes of a truncated Gaussian, the packets of a frame back to back.
+
+    Standard deviation 10.5 % of the mean, cut at 50 % and 150 % (TR 38.838, as summed up in SA4
+    S4-260013).
+    """
+
+    pattern: Literal["video"] = "video"
+    rate_bps: Rate
+    """Mean rate of application data."""
+
+    fps: Annotated[float, Field(gt=0, le=1000)]
+    """Frames per second."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Video:
+        self._check_packet(self.packet_size, "packet_size")
+        if self.rate_bps / self.fps < 8:
+            raise ValueError(
+                f"`rate` {format_rate(self.rate_bps)} at `fps` {self.fps:g} leaves less than a "
+                f"byte a frame"
+            )
+        return self
+
+    @property
+    def interval_ns(self) -> int:
+        """From the start of a frame to the start of the next, rounded; the grid itself is not."""
+        return round(1e9 / self.fps)
+
+    def schedule(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        strata: int | None = None,
+        phase_period_ns: int | None = None,
+    ) -> Table:
+        """The plan of `count` frames: a table of `PLANNED`, one row a packet.
+
+        Args:
+            count: frames; that of the traffic itself where None.
+            seed: draws the sizes of the frames, and where in the first stratum the run begins.
+            strata: phase strata; those of the traffic itself where None.
+            phase_period_ns: what the strata cover; that of the traffic itself where None.
+        """
+        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
+        return self._packets(starts, stratum, self._frame_sizes(len(starts), seed), None)
+
+    def _frame_sizes(self, count: int, seed: int) -> NDArray[np.int64]:
+        draw = np.random.default_rng([seed, 0x56494445])
+        factors = draw.normal(1, _FRAME_STD, count)
+        while (outside := (factors < _FRAME_MIN) | (factors > _FRAME_MAX)).any():
+            factors[outside] = draw.normal(1, _FRAME_STD, int(outside.sum()))
+        return np.maximum(np.rint(factors * (self.rate_bps / 8 / self.fps)), 1).astype(np.int64)
+
+
+Traffic = Annotated[Periodic | Burst | Video, Field(discriminator="pattern")]
+"""Any traffic, told apart by its `pattern`."""
+
+
+def _grid(
+    traffic: Periodic | Burst | Video,
+    count: int | None,
+    seed: int,
+    strata: int | None,
+    phase_period_ns: int | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start of each packet or frame, and its stratum; a stratum is a block of constant phase."""
+    count = traffic.count if count is None else count
+    if count is None or count < 1:
+        raise ValueError(f"a schedule needs at least one packet or frame; got {count}")
+    index = np.arange(count, dtype=np.int64)
+    if isinstance(traffic, Video):
+        starts = np.rint(index * (1e9 / traffic.fps)).astype(np.int64)
+    else:
+        starts = index * traffic.interval_ns
+    phases = phases_ns(
+        traffic.interval_ns,
+        phase_period_ns or traffic.phase_period_ns,
+        strata or traffic.strata,
+        seed,
+    )
+    stratum = _strata_of(count, len(phases))
+    return starts + phases[stratum], stratum
