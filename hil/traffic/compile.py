@@ -1,0 +1,152 @@
+"""From a Scapy packet to bytes and offsets, once per size; nothing is built per packet.
+
+The probe's place is zeros: a probe sums to zero (`hil.wire.probe`), so the UDP checksum that Scapy
+computes over the zeros is right for every probe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.errors import UsageError
+from hil.traffic.flow import Flow
+from hil.traffic.port import BROADCAST, neighbour_mac, next_hop
+from hil.wire import probe
+
+SOURCE_PORT: Final = 49_152  #: first of the dynamic ports (RFC 6335 section 6)
+
+# What a router changes in an IPv4 header (RFC 1812 5.2, 5.3; RFC 2474; RFC 3022 for NAT): bytes
+# from the start of the header, those of UDP with them.
+_ROUTER_CHANGES: Final = (1, 8, 10, 11, *range(12, 20), *range(20, 24), 26, 27)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The frame of one packet size, zeros in the probe's place.
+
+    `link` is the length of the link header, `probe_at` where the probe starts; both count from
+    the start of `frame`.
+    """
+
+    frame: bytes
+    link: int
+    probe_at: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A flow as bytes: its templates by packet size, and what the receiver must know."""
+
+    templates: dict[int, Template]
+    udp_port: int | None
+    routed: bool
+
+
+def compile_flow(flow: Flow, udp_port: int) -> Compiled:
+    """The templates of a flow; `udp_port` is the destination port where the flow needs one.
+
+    Raises: UsageError where the flow does not fit its ports or its template; RigError where the
+    next hop does not answer.
+    """
+    flow.check()
+    packet, routed = _packet(flow, udp_port)
+    sizes = np.unique(flow.planned["size"]).tolist()
+    templates = {size: _template(flow, packet, size) for size in sizes}
+    udp = packet.getlayer("UDP")
+    return Compiled(
+        templates=templates,
+        udp_port=int(udp.dport) if udp is not None else None,
+        routed=routed if flow.routed is None else flow.routed,
+    )
+
+
+def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
+    """The headers of the flow as a Scapy packet, and whether an IP router lies between."""
+    if flow.template is not None:
+        return _headers_of(flow), False
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    if flow.layer == "ethernet":
+        target = flow.rx.mac or BROADCAST
+        return Ether(src=flow.tx.mac, dst=target, type=probe.ETHERTYPE), False
+    source, target = flow.tx.address.ip, flow.rx.address.ip
+    packet = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF") / UDP(
+        sport=SOURCE_PORT, dport=udp_port
+    )
+    hop = next_hop(flow.tx, target)
+    if flow.tx.kind == "ethernet":
+        packet = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target)) / packet
+    return packet, hop is not None
+
+
+def _towards(flow: Flow, hop: IPv4Address | None, target: IPv4Address) -> bytes:
+    """The MAC address that a frame of the flow is sent to."""
+    if hop is not None:
+        return neighbour_mac(flow.tx, hop)
+    return flow.rx.mac or neighbour_mac(flow.tx, target)
+
+
+def _headers_of(flow: Flow) -> Any:
+    """The caller's template without its payload, with lengths and checksums left to compute."""
+    from scapy.packet import Packet, Raw
+
+    if not isinstance(flow.template, Packet):
+        raise UsageError(f"flow {flow.name}: the template must be a Scapy packet")
+    packet = flow.template.copy()
+    if packet.haslayer(Raw):
+        packet[Raw].underlayer.remove_payload()
+    for name, fields in {
+        "IP": ("len", "chksum"),
+        "IPv6": ("plen",),
+        "UDP": ("len", "chksum"),
+    }.items():
+        layer = packet.getlayer(name)
+        for field in fields if layer is not None else ():
+            layer.delfieldval(field)
+    return packet
+
+
+def _template(flow: Flow, packet: Any, size: int) -> Template:
+    from scapy.packet import Raw
+
+    ethernet = flow.tx.kind == "ethernet"
+    tags = 1 if packet.haslayer("Dot1Q") else 0
+    link = probe.ETHERNET_HEADER + tags * probe.VLAN_TAG if ethernet else 0
+    headers = len(bytes(packet))
+    length = size if flow.layer == "ethernet" else size + link
+    room = length - headers
+    if room < probe.SIZE:
+        raise UsageError(
+            f"flow {flow.name}: a packet of {size} B leaves {room} B after the headers of the "
+            f"template, and the probe needs {probe.SIZE} B"
+        )
+    payload = bytes(probe.SIZE) + filler(room - probe.SIZE).tobytes()
+    frame = bytes(packet / Raw(payload))
+    if len(frame) != length:
+        raise UsageError(
+            f"flow {flow.name}: the template gives {len(frame)} B where {length} B were asked for; "
+            f"leave lengths and padding to be computed"
+        )
+    return Template(frame=frame, link=link, probe_at=headers, size=size)
+
+
+def filler(length: int) -> NDArray[np.uint8]:
+    """What stands behind the probe: no byte equals its neighbour, so that a shift is seen."""
+    return (np.arange(length) * 167 + 29).astype(np.uint8)
+
+
+def fixed(template: Template, *, routed: bool) -> NDArray[np.bool_]:
+    """Which bytes after the link header must arrive as they were sent, the probe left out."""
+    must = np.ones(len(template.frame) - template.link, np.bool_)
+    at = template.probe_at - template.link
+    must[at : at + probe.SIZE] = False
+    if routed and at == probe.IPV4_HEADER + probe.UDP_HEADER:
+        must[list(_ROUTER_CHANGES)] = False
+    return must

@@ -1,0 +1,86 @@
+"""A flow: planned packets bound to two ports and a template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from hil.errors import UsageError
+from hil.samples.measurement import Direction
+from hil.samples.table import PLANNED, Table
+from hil.traffic.port import Port
+from hil.wire import probe
+
+Layer = Literal["ethernet", "udp"]
+
+#: The smallest packet of each layer: a 64 B Ethernet frame less its FCS (IEEE Std 802.3 clause
+#: 4.4.2), and an IP packet with room for the probe.
+SMALLEST: Mapping[Layer, int] = {
+    "ethernet": 60,
+    "udp": probe.IPV4_HEADER + probe.UDP_HEADER + probe.SIZE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Planned packets from `tx` to `rx`.
+
+    `planned` are rows of `PLANNED` with ascending offsets. `template` is a Scapy packet whose
+    last payload the probe and the filler take the place of; None makes one from the ports.
+    `dscp` is used where `template` is None. `routed` says that an IP router lies between, which
+    may change what routers change: hop limit, DSCP and ECN, addresses and ports (NAT), and the
+    checksums with them; None decides by whether there is a next hop.
+    """
+
+    name: str
+    tx: Port
+    rx: Port
+    planned: Table
+    layer: Layer = "ethernet"
+    dscp: int = 0
+    template: Any = None
+    routed: bool | None = None
+    path: str = ""
+    direction: Direction = "uplink"
+    traffic: Mapping[str, Any] = field(default_factory=dict)
+    interval_ns: int | None = None
+    simulated: bool = False
+
+    def check(self) -> None:
+        """Raises UsageError, one sentence, when the flow cannot be offered on its ports."""
+        if self.planned.dtype != PLANNED or not len(self.planned):
+            raise UsageError(f"flow {self.name} plans no packet")
+        if self.layer == "ethernet" and "raw-ip" in (self.tx.kind, self.rx.kind):
+            bare = self.tx if self.tx.kind == "raw-ip" else self.rx
+            raise UsageError(
+                f"port {bare.name} carries bare IP and no Ethernet frames: use layer udp"
+            )
+        smallest, largest = int(self.planned["size"].min()), int(self.planned["size"].max())
+        if smallest < SMALLEST[self.layer]:
+            raise UsageError(
+                f"flow {self.name}: a packet of {smallest} B has no room for headers and probe "
+                f"over layer {self.layer}; give at least {SMALLEST[self.layer]} B"
+            )
+        for port in (self.tx, self.rx):
+            room = port.mtu + (probe.ETHERNET_HEADER if self.layer == "ethernet" else 0)
+            if largest > room:
+                raise UsageError(
+                    f"flow {self.name}: a packet of {largest} B does not fit port {port.name}, "
+                    f"whose MTU of {port.mtu} B takes at most {room} B over layer {self.layer}; "
+                    f"give a smaller size or raise the MTU"
+                )
+        if (np.diff(self.planned["offset_ns"]) < 0).any():
+            raise UsageError(f"flow {self.name}: the planned send times must not go backwards")
+
+
+def periodic(count: int, interval_ns: int, size: int) -> Table:
+    """The plan of `count` packets of `size` bytes, one each `interval_ns`, on one phase."""
+    planned = np.zeros(count, PLANNED)
+    index = np.arange(count, dtype=np.int64)
+    planned["seq"] = planned["frame"] = index
+    planned["size"] = size
+    planned["offset_ns"] = index * interval_ns
+    return planned

@@ -1,0 +1,184 @@
+"""Transmit stamps from a socket's error queue, matched to rows by the kernel's own counter.
+
+With SOF_TIMESTAMPING_OPT_ID the kernel numbers the frames of a socket from 0 and returns, for each,
+the time at which the driver took it (SCM_TIMESTAMPING) and its number (PACKET_TX_TIMESTAMP); see
+Documentation/networking/timestamping.rst, 1.3.3 and 2.1. Only SO_TIMESTAMPING is used: the older
+options invent a time where the kernel has none.
+
+Whether a send that failed has used up a number depends on where in the kernel it failed. After a
+failure, therefore, the next frame goes out on a socket whose counter is known to be 0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.traffic import linux
+
+_BATCH: Final = 64
+_HELD: Final = 4096
+_CONTROL: Final = 128
+_SLOTS: Final = 1 << 17  # the error queue never holds more stamps than this
+_RETIRED: Final = 32
+_TIMESTAMPING: Final = (linux.SO_TIMESTAMPING << 32) | socket.SOL_SOCKET
+_TX_TIMESTAMP: Final = (linux.PACKET_TX_TIMESTAMP << 32) | linux.SOL_PACKET
+BUFFER: Final = 32 << 20
+
+#: What the kernel writes for one frame: two control messages (linux/net_tstamp.h,
+#: linux/errqueue.h); level and type are read as one 64-bit word.
+_STAMP: Final = np.dtype(
+    {
+        "names": ["kind", "sec", "nsec", "raw_sec", "raw_nsec", "kind2", "id"],
+        "formats": ["<u8", "<i8", "<i8", "<i8", "<i8", "<u8", "<u4"],
+        "offsets": [8, 16, 24, 48, 56, 72, 92],
+        "itemsize": _CONTROL,
+    }
+)
+
+
+def arm(sock: socket.socket, *, hardware: bool) -> None:
+    """Switch transmit stamps on and set the kernel's frame counter to 0."""
+    flags = linux.SOF_TX_SOFTWARE | linux.SOF_SOFTWARE | linux.SOF_OPT_TSONLY
+    if hardware:
+        flags |= linux.SOF_TX_HARDWARE | linux.SOF_RAW_HARDWARE | linux.SOF_OPT_TX_SWHW
+    sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags)
+    sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags | linux.SOF_OPT_ID)
+
+
+class _Counted:
+    """One socket whose frames the kernel counts from 0, and the row each of them belongs to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.fileno = sock.fileno()
+        self.sent = 0
+        self.seen = 0
+        self.rows = np.full(_SLOTS, -1, np.int64)
+
+
+class StampedSocket:
+    """Sends frames of one port and collects the kernel's stamps of them.
+
+    `store(rows, kernel_ns, hardware_ns)` is handed the stamps; a row of -1 is nobody's.
+    `send(frame)` is the current socket's own method.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], socket.socket],
+        store: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], None],
+        *,
+        hardware: bool = False,
+    ) -> None:
+        self._opened, self._store, self._hardware = opened, store, hardware
+        self._each = 2 if hardware else 1  # messages a frame
+        self._retired: list[_Counted] = []
+        self._control = np.zeros((_HELD, _CONTROL), np.uint8)
+        self._owner = np.zeros(_HELD, object)
+        self._held = 0
+        self._headers = np.zeros((_HELD, 8), np.uint64)  # struct mmsghdr of a 64-bit system
+        places = np.arange(_HELD, dtype=np.uint64) * np.uint64(_CONTROL)
+        self._headers[:, 4] = self._control.ctypes.data + places
+        self._now = self._fresh()
+        self.send = self._now.sock.send
+        self.unreadable = 0
+
+    def _fresh(self) -> _Counted:
+        sock = self._opened()
+        arm(sock, hardware=self._hardware)
+        linux.deep_receive_buffer(sock, BUFFER)
+        return _Counted(sock)
+
+    def sent(self, row: int) -> None:
+        """The last `send` went through and belongs to `row` (-1: to nobody)."""
+        now = self._now
+        now.rows[now.sent & (_SLOTS - 1)] = row
+        now.sent += 1
+
+    def failed(self) -> None:
+        """The last `send` was refused: make sure that the next one is number 0 of its socket."""
+        now = self._now
+        if now.sent:
+            self._retired.append(now)
+            if len(self._retired) > _RETIRED:
+                self._retired.pop(0).sock.close()
+            self._now = self._fresh()
+            self.send = self._now.sock.send
+        else:
+            arm(now.sock, hardware=self._hardware)
+
+    @property
+    def held(self) -> int:
+        """Stamps collected and not yet stored."""
+        return self._held
+
+    @property
+    def outstanding(self) -> int:
+        """Stamps due and not collected, retired sockets included."""
+        return sum(each.sent * self._each - each.seen for each in (*self._retired, self._now))
+
+    def collect(self) -> int:
+        """Take a batch of stamps from the kernel without looking at them; returns how many."""
+        for counted in (*self._retired, self._now):
+            if counted.sent * self._each > counted.seen and (got := self._read(counted)):
+                return got
+        return 0
+
+    def _read(self, counted: _Counted) -> int:
+        start = self._held
+        room = min(_BATCH, _HELD - start)
+        if room <= 0:
+            return 0
+        self._headers[start : start + room, 5] = _CONTROL
+        got = linux.libc.recvmmsg(
+            counted.fileno,
+            self._headers.ctypes.data + 64 * start,
+            room,
+            socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT,
+            None,
+        )
+        if got <= 0:
+            code = ctypes.get_errno()
+            if got == 0 or code in (errno.EAGAIN, errno.EINTR):
+                return 0
+            raise OSError(code, os.strerror(code))
+        self._owner[start : start + got] = counted
+        counted.seen += got
+        self._held += got
+        return int(got)
+
+    def apply(self, limit: int = _HELD) -> None:
+        """Store up to `limit` of the stamps collected, the newest first."""
+        start = max(0, self._held - limit)
+        if start == self._held:
+            return
+        stamps = self._control[start : self._held].view(_STAMP)[:, 0]
+        owners = self._owner[start : self._held]
+        self._held = start
+        good = (stamps["kind"] == _TIMESTAMPING) & (stamps["kind2"] == _TX_TIMESTAMP)
+        self.unreadable += int(len(good) - good.sum())
+        for counted in {id(each): each for each in owners}.values():
+            mine = stamps[good & (owners == counted)]
+            rows = counted.rows[mine["id"] & np.uint32(_SLOTS - 1)]
+            kernel = mine["sec"] * 1_000_000_000 + mine["nsec"]
+            raw = mine["raw_sec"] * 1_000_000_000 + mine["raw_nsec"]
+            ours = rows >= 0
+            self._store(rows[ours], kernel[ours], raw[ours])
+
+    def drain(self) -> None:
+        """Collect and store everything the kernel has now."""
+        while self.collect() or self._held:
+            self.apply()
+
+    def close(self) -> None:
+        """Close every socket; stamps not collected are lost."""
+        for counted in (*self._retired, self._now):
+            counted.sock.close()
