@@ -114,6 +114,8 @@ def complaint(
         key = error["ctx"]["discriminator"].strip("'")
         return _tag(kind, loc, Complaint((*path, key), ""), value)
     wants = _wants(code, error)
+    if at_key and code == "literal_error":
+        return Complaint(path, f"unknown key; {nearest(str(path[-1]), _quoted(wants))}", "key")
     if at_key:
         return Complaint(path, f"unfit as a name: {wants}", "key")
     return Complaint(path, _wrong(wants, value, text(path), code))
@@ -153,6 +155,8 @@ def _wants(code: str, error: Mapping[str, Any]) -> str:
     context = error.get("ctx", {})
     if code == "value_error":
         return str(context["error"])
+    if code in ("literal_error", "enum") and " or " not in context["expected"]:
+        return f"wants {context['expected']}"
     if code in _WANTS:
         return _WANTS[code].format(**context)
     return str(error["msg"]).removeprefix("Input ")

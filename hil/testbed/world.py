@@ -7,7 +7,7 @@ healthy indoor cell; where a standard gives the figure, it is named.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
@@ -21,21 +21,23 @@ from hil.document import (
     Level,
     Model,
     Rate,
+    Shape,
     Share,
     Size,
 )
+from hil.testbed.address import InterfaceV4
 from hil.units import format_duration
 
 _SLOTS_NS: Final = (1_000_000, 500_000, 250_000, 125_000)
 
-Imsi = Annotated[str, Field(pattern=r"^\d{6,15}$")]
+Imsi = Annotated[str, Shape(r"\d{6,15}", "6 to 15 digits, as in '001010000000001'")]
 """International mobile subscriber identity, at most 15 digits (TS 23.003 2.2)."""
 
 
 class CellConfig(Model):
     """A TDD cell as the slot-level model sees it, with the core and the backhaul behind it."""
 
-    pattern: Annotated[str, Field(pattern="^[DSU]+$")] = "DSUUU"
+    pattern: Annotated[str, Shape("[DSU]+", "a letter a slot, D, S or U, as in 'DSUUU'")] = "DSUUU"
     """One TDD period, a letter a slot: D downlink, S special, U uplink (TS 38.213 11.1)."""
 
     slot_ns: Duration = 500_000
@@ -164,7 +166,7 @@ class RadioConfig(Model):
     """How long it lasts, mean of an exponential."""
 
     settling_ns: Duration = 200_000_000
-    """How long a device averages before it reports a new RSRP (layer 3 filter, TS 38.331 5.5.3.2)."""
+    """How long a device averages before it reports a new RSRP (TS 38.331 5.5.3.2)."""
 
     out_of_service_dbm: Level = -125.0
     """RSRP below which the device loses the cell."""
@@ -175,13 +177,13 @@ class ModemEndpoint(Model):
 
     kind: Literal["modem"]
 
-    link: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    link: Annotated[str, Shape(r"[\w.-]+", "a file name, as in 'cpe1'")]
     """Name of the tty in ``${run}``."""
 
     imsi: Imsi
     """Subscriber identity; quoted, else YAML reads a number."""
 
-    imei: Annotated[str, Field(pattern=r"^\d{15}$")] = "860000000000000"
+    imei: Annotated[str, Shape(r"\d{15}", "15 digits")] = "860000000000000"
     """Equipment identity, 15 digits (TS 23.003 6.2.1)."""
 
     lan: str
@@ -193,7 +195,9 @@ class ModemEndpoint(Model):
     dnn: str = "factory"
     """Data network name of its PDU session."""
 
-    snssai: Annotated[str, Field(pattern=r"^\d{1,3}(\.[0-9A-Fa-f]{6})?$")] = "1"
+    snssai: Annotated[
+        str, Shape(r"\d{1,3}(\.[0-9A-Fa-f]{6})?", "SST or SST.SD, as in '1' or '1.00ab01'")
+    ] = "1"
     """Slice as SST or SST.SD (TS 23.003 28.4)."""
 
 
@@ -205,10 +209,10 @@ class PlcEndpoint(Model):
     behind: str
     """The modem endpoint that it is reached through."""
 
-    address: IPv4Interface
+    address: InterfaceV4
     """Address on the far side of the cell: every request to it crosses the cell."""
 
-    wire: IPv4Interface | None = None
+    wire: InterfaceV4 | None = None
     """Address of the same controller over a cable."""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 502
@@ -226,7 +230,7 @@ class AttenuatorEndpoint(Model):
 
     kind: Literal["attenuator"]
 
-    listen: Annotated[str, Field(pattern=r"^[0-9.]+:\d{1,5}$")]
+    listen: str
     """ADDRESS:PORT that it listens on."""
 
     acts_on: Annotated[tuple[str, ...], Field(min_length=1)]
