@@ -36,11 +36,14 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Exact accounting of one flow, in packets.
+    """Exact accounting of one flow, in probes; each planned probe is counted in one place.
 
-    sent = received + lost + corrupted, where `received` counts probes of which an intact copy
-    came, `corrupted` the damaged frames, `lost` the probes of which nothing came by the end of
-    the drain. A late packet is received; a duplicate does not heal a loss.
+    sent = received + lost + corrupted, always. A probe is `received` where at least one intact copy
+    came, however late; a damaged copy beside it changes nothing. It is `corrupted` where only
+    damaged frames came, once however many they were. A frame damaged beyond reading belongs to some
+    probe that nobody can name: it makes one of the missing probes corrupted instead of lost, as
+    long as one is missing. `lost` are those of which nothing came by the end of the drain, the ones
+    that the kernel refused to send included. A duplicate does not heal a loss.
     """
 
     sent: int  #: the planned probes, exactly
@@ -51,7 +54,8 @@ class Counts:
     reordered: int  #: RFC 4737 section 3.3: arrived with a sequence below the next expected
     corrupted: int
     foreign: int  #: frames of our kind that belong to another run or flow
-    send_failed: int
+    send_failed: int  #: refused by the kernel, never offered to the network; also in `lost`
+    damaged_frames: int = 0  #: all damaged frames of the flow, duplicates and unreadable included
     tx_missing: Mapping[str, int] = field(default_factory=dict)  #: per source, stamps not taken
     rx_missing: Mapping[str, int] = field(default_factory=dict)
 

@@ -1,0 +1,364 @@
+"""Rows on disk: Arrow streams as they come, a Parquet file of samples for good.
+
+An Arrow IPC stream is whole up to its last batch at every moment, so a killed process leaves all
+rows but its last chunk; a Parquet file has its index at the end and is worth nothing until closed.
+So rows are streamed while a run lasts and converted once, at its end or by whoever comes next
+(`recover`).
+
+Three streams belong to one flow, ``NAME.planned.arrows``, ``NAME.sent.arrows`` and
+``NAME.arrived.arrows``; they become ``NAME.parquet``. In a stream a time that was not taken is
+`NOT_TAKEN`, in a Parquet file it is null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from hil.samples import accounting, trailer_clock
+from hil.samples.measurement import Counts
+from hil.samples.table import (
+    ARRIVED,
+    CLOCK_OF,
+    NOT_TAKEN,
+    PLANNED,
+    SAMPLE,
+    SENT,
+    TABLE_VERSION,
+    Table,
+)
+
+_KEY: Final = b"hil"
+_CONTINUES: Final = b"\xff\xff\xff\xff"  # Arrow columnar format, "Encapsulated message format"
+_END: Final = _CONTINUES + bytes(4)  # "IPC streaming format": the end-of-stream marker
+_KINDS: Final = {"planned": PLANNED, "sent": SENT, "arrived": ARRIVED}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one flow: its streams while it runs and its samples when it is done."""
+
+    directory: Path
+    name: str
+
+    @property
+    def planned(self) -> Path:
+        """The stream of `PLANNED` rows, written before the first packet."""
+        return self.stream("planned")
+
+    @property
+    def sent(self) -> Path:
+        """The stream of `SENT` rows."""
+        return self.stream("sent")
+
+    @property
+    def arrived(self) -> Path:
+        """The stream of `ARRIVED` rows."""
+        return self.stream("arrived")
+
+    @property
+    def parquet(self) -> Path:
+        """The `SAMPLE` table."""
+        return self.directory / f"{self.name}.parquet"
+
+    def stream(self, kind: str) -> Path:
+        """The stream of one kind of rows."""
+        return self.directory / f"{self.name}.{kind}.arrows"
+
+
+class StreamWriter:
+    """Appends rows of one kind to an Arrow stream; each chunk is with the kernel when it returns.
+
+    The file is locked while the writer lives, so that `recover` in another process leaves it alone;
+    the kernel drops the lock with the process. `metadata` are plain JSON values kept in the stream:
+    ``flow``, the flow's number on the wire, is what a recovery needs.
+
+    Raises:
+        OSError: the file cannot be made or written, or is being written by another process. After a
+            failed `append` the stream is readable up to the chunk before and takes no more.
+    """
+
+    def __init__(
+        self, path: Path, dtype: np.dtype[Any], metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        import pyarrow as pa
+
+        self.path = path
+        self._dtype = dtype
+        self._schema = _schema(dtype, {"table_version": TABLE_VERSION, **(metadata or {})})
+        self._broken = False
+        self._file = path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.truncate(0)
+            self._stream = pa.ipc.new_stream(self._file, self._schema)
+            self._file.flush()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, rows: Table) -> None:
+        """Writes one chunk; an empty one writes nothing."""
+        import pyarrow as pa
+
+        if self._broken:
+            raise OSError(f"{self.path}: a chunk before could not be written")
+        if rows.size == 0:
+            return
+        columns = [np.ascontiguousarray(rows[name]) for name in _names(self._dtype)]
+        try:
+            self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
+            self._file.flush()
+        except BaseException:
+            self._broken = True
+            raise
+
+    def close(self) -> None:
+        """Ends the stream properly, unless a chunk could not be written; may be called twice."""
+        if self._file.closed:
+            return
+        try:
+            if not self._broken:
+                self._stream.close()
+        finally:
+            with contextlib.suppress(OSError) if self._broken else contextlib.nullcontext():
+                self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream holds. `truncated`: its writer never ended it, so later rows may be missing."""
+
+    rows: Table
+    truncated: bool
+    metadata: Mapping[str, Any]
+
+
+def read_stream(path: Path, dtype: np.dtype[Any]) -> Stream:
+    """All whole chunks of a stream, up to where its writer was cut off.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an Arrow stream, or of other rows or another version of the table.
+    """
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        start = file.read(len(_CONTINUES))
+    if start != _CONTINUES[: len(start)]:
+        raise ValueError(f"{path}: not an Arrow stream")
+    batches: list[Any] = []
+    with pa.OSFile(str(path), "rb") as source:
+        try:
+            reader = pa.ipc.open_stream(source)
+        except (pa.ArrowInvalid, OSError):
+            return Stream(np.zeros(0, dtype), True, {})
+        metadata = _metadata(reader.schema)
+        _check(path, reader.schema, metadata, dtype)
+        position = source.tell()
+        ended = False
+        with contextlib.suppress(pa.ArrowInvalid, OSError):
+            while True:
+                try:
+                    batches.append(reader.read_next_batch())
+                except StopIteration:
+                    # The reader stops alike at the end marker and at the end of the file.
+                    ended = _end_at(path, position)
+                    break
+                position = source.tell()
+    rows = np.zeros(sum(batch.num_rows for batch in batches), dtype)
+    filled = 0
+    for batch in batches:
+        part = rows[filled : filled + batch.num_rows]
+        for name in _names(dtype):
+            part[name] = batch.column(name).to_numpy()
+        filled += batch.num_rows
+    return Stream(rows, not ended, metadata)
+
+
+def write(path: Path, samples: Table, metadata: Mapping[str, Any] | None = None) -> None:
+    """Writes a `SAMPLE` table as Parquet (zstd), whole or not at all.
+
+    The file's key ``hil`` holds JSON: ``table_version``, ``clock_of`` and what `metadata` adds.
+
+    Raises:
+        OSError: the file cannot be written; none is then left behind.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    about = {"table_version": TABLE_VERSION, "clock_of": CLOCK_OF, **(metadata or {})}
+    columns = []
+    for name in _names(SAMPLE):
+        values = np.ascontiguousarray(samples[name])
+        mask = values == NOT_TAKEN if name.endswith("_ns") else None
+        columns.append(pa.array(values, mask=mask))
+    table = pa.Table.from_arrays(columns, schema=_schema(SAMPLE, about))
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            parquet.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Table:
+    """The `SAMPLE` table of a Parquet file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a Parquet file, or not this version of the table.
+    """
+    from pyarrow import parquet
+
+    _check(path, schema := _parquet_schema(path), _metadata(schema), SAMPLE)
+    table = parquet.read_table(path)
+    samples = np.zeros(table.num_rows, SAMPLE)
+    for name in _names(SAMPLE):
+        column = table.column(name)
+        samples[name] = column.fill_null(NOT_TAKEN) if column.null_count else column
+    return samples
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a Parquet file of samples says of itself.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a Parquet file.
+    """
+    return _metadata(_parquet_schema(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What became of the streams of one flow that nobody converted.
+
+    `counts` is None, and `why` says so, where nothing could be made of them.
+    """
+
+    files: Files
+    truncated: bool
+    counts: Counts | None
+    why: str | None = None
+
+
+def recover(directory: Path) -> tuple[Recovered, ...]:
+    """Converts every set of streams without a Parquet file, and says what it found.
+
+    Only what the sender saw is taken as offered. Probes that were on their way when the run was cut
+    off count as lost: such a file is flagged ``truncated`` and is evidence, not a basis of a
+    verdict. Streams that a process is still writing are passed over.
+
+    Raises:
+        OSError: the directory cannot be read or a Parquet file not be written.
+    """
+    ending = ".sent.arrows"
+    names = sorted(path.name.removesuffix(ending) for path in directory.glob(f"*{ending}"))
+    left = [Files(directory, name) for name in names]
+    return tuple(
+        _recovered(files) for files in left if not files.parquet.exists() and not _in_use(files)
+    )
+
+
+def _recovered(files: Files) -> Recovered:
+    streams = {}
+    for kind, dtype in _KINDS.items():
+        try:
+            streams[kind] = read_stream(files.stream(kind), dtype)
+        except (FileNotFoundError, ValueError) as error:
+            return Recovered(files, True, None, str(error))
+    planned, sent, arrived = (streams[kind] for kind in _KINDS)
+    truncated = any(stream.truncated for stream in streams.values())
+    flow = planned.metadata.get("flow")
+    if not isinstance(flow, int):
+        return Recovered(files, truncated, None, f"{files.planned}: names no flow")
+    samples, counts = accounting.join(
+        accounting.offered(planned.rows, sent.rows, flow=flow),
+        sent.rows,
+        arrived.rows,
+        flow=flow,
+        trailer_map=trailer_clock.fit_trailer_map(sent.rows, arrived.rows, flow=flow),
+    )
+    about = {**planned.metadata, "truncated": truncated, "recovered": True}
+    write(files.parquet, samples, about)
+    return Recovered(files, truncated, counts)
+
+
+def _in_use(files: Files) -> bool:
+    """True where a living writer holds one of the streams."""
+    for kind in _KINDS:
+        try:
+            with files.stream(kind).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            continue
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _names(dtype: np.dtype[Any]) -> tuple[str, ...]:
+    return dtype.names or ()
+
+
+def _schema(dtype: np.dtype[Any], metadata: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    fields = [(name, pa.from_numpy_dtype(dtype[name])) for name in _names(dtype)]
+    return pa.schema(fields, metadata={_KEY: json.dumps(metadata).encode()})
+
+
+def _metadata(schema: Any) -> dict[str, Any]:
+    found = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+    return found if isinstance(found, dict) else {}
+
+
+def _check(path: Path, schema: Any, metadata: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
+    version = metadata.get("table_version")
+    if version != TABLE_VERSION:
+        raise ValueError(f"{path}: table version {version}; this program reads {TABLE_VERSION}")
+    if tuple(schema.names) != _names(dtype):
+        wanted = ", ".join(_names(dtype))
+        raise ValueError(f"{path}: columns {', '.join(schema.names)}; expected {wanted}")
+
+
+def _parquet_schema(path: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_schema(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+
+
+def _end_at(path: Path, position: int) -> bool:
+    """True where the end-of-stream marker stands at `position`."""
+    with path.open("rb") as file:
+        file.seek(position)
+        return file.read(len(_END)) == _END
