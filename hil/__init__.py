@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from hil.judge import Judgement
-    from hil.lab import Lab, Offer, Path, Paths, device_under_test
+    from hil.lab import Lab, Offer, Path, Paths, device_under_test, reaction
     from hil.plugin.judging import Judge, Targets
     from hil.samples.measurement import Measurement
     from hil.targets import Requirement, Traffic
@@ -56,6 +56,7 @@ _HOME = {
     "Path": "hil.lab",
     "Paths": "hil.lab",
     "device_under_test": "hil.lab",
+    "reaction": "hil.lab",
     "Judge": "hil.plugin.judging",
     "Targets": "hil.plugin.judging",
     "Measurement": "hil.samples.measurement",
@@ -98,6 +99,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "device_under_test",
+    "reaction",
     "stopwatch",
 ]
 

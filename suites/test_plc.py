@@ -12,12 +12,12 @@ def test_plc_reacts_over_5g_as_over_a_wire(
 ) -> None:
     """Writing a value and reading the program's answer takes no longer than the line allows.
 
-    Steps: exchange the profile's number of cycles with the PLC over 5G and over a cable.
-    Verify: PLC-1: each loop within its bound; 5G and wire are reported beside each other.
+    Steps: exchange the planned number of values with the PLC over a cable, then over 5G.
+    Verify: PLC-1: each loop over 5G within its bound, with the wire beside it.
     """
     requirement = targets["PLC-1"]
-    wire = plc.reaction(over="wire", cycles=requirement.cycles)
-    radio = plc.reaction(over="5g", cycles=requirement.cycles)
+    wire = hil.reaction(plc, requirement, over="wire")
+    radio = hil.reaction(plc, requirement, over="5g")
     judge.expect(radio, "PLC-1", against=wire)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hil.lab.lab import Lab, device_under_test
+from hil.lab.loop import reaction
 from hil.lab.path import Bench, BothWays, Offer, OneWay, Path, Paths
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Path",
     "Paths",
     "device_under_test",
+    "reaction",
 ]

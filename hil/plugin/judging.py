@@ -8,8 +8,6 @@ from hil.errors import Inconclusive, InvalidMeasurement, TargetMissed, UsageErro
 from hil.verdict import Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from hil.judge import Judgement
@@ -40,14 +38,11 @@ def paths_of(session: Session) -> Paths:
     """The routes of the testbed, with measurements that land in the session's record."""
     from hil.lab import Bench, Paths
 
-    def keep(measurement: Measurement, samples: Path | None) -> None:
-        session.journal.measurement(session.nodeid, measurement, samples)
-
     bench = Bench(
         testbed=session.testbed,
         directory=session.directory.samples,
         seed=session.testbed.world.seed if session.testbed.world else 1,
-        keep=keep,
+        keep=session.keep,
         progress=session.progress,
     )
     return Paths(bench)
@@ -75,6 +70,9 @@ class Judge:
         judged: list[Judgement] = []
         for name in requirements:
             judged += judge(measurement, self._targets[name], self._session.plan, against=against)
+        for taken in (measurement, against):
+            if taken is not None:
+                self._session.keep(taken)
         for judgement in judged:
             self._keep(judgement, measurement, against)
         return tuple(judged)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hil.lab import Lab
     from hil.plugin.journal import Journal
     from hil.record import RunDirectory
+    from hil.samples.measurement import Measurement
     from hil.targets import Plan, Profile
     from hil.testbed import Testbed
 
@@ -51,6 +52,7 @@ class Session:
     hosted: bool
     item: pytest.Item | None = None
     judgements: dict[str, list[Judgement]] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     _lab: Lab | None = None
     _ended: bool = False
 
@@ -102,6 +104,18 @@ class Session:
 
             self._lab = Lab(self.testbed, Registry(), self._device_action)
         return self._lab
+
+    def keep(self, measurement: Measurement) -> None:
+        """Puts a measurement on record, once, with its samples beside it."""
+        if measurement.id in self.kept:
+            return
+        self.kept.add(measurement.id)
+        from hil.samples import store
+
+        file = self.directory.samples / f"{measurement.id}.parquet"
+        if not file.exists():
+            store.write(file, measurement.samples)
+        self.journal.measurement(self.nodeid, measurement, file)
 
     def _device_action(self, device: str, text: str) -> None:
         from hil.record.schema import EventCategory

@@ -16,11 +16,14 @@ import pytest
 from made import measured
 """
 
-GREEN = HEAD + """
+GREEN = (
+    HEAD
+    + """
 @pytest.mark.requirement("SD-1")
 def test_met(judge):
     judge.expect(measured(), "SD-1")
 """
+)
 
 
 def test_a_smoke_run_in_which_nothing_failed_is_green(bench: Bench) -> None:

@@ -1,0 +1,202 @@
+"""Routes of the testbed, and the measurements that are made on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from pathlib import Path as FilePath
+from typing import Literal, Protocol
+
+from hil.errors import UsageError
+from hil.samples.measurement import Measurement
+from hil.targets import Traffic
+from hil.testbed import PathKind, PortConfig, Route, Testbed
+from hil.traffic import Flow, Port, Progress, RunInterrupted, resolve_port, run
+
+Way = Literal["uplink", "downlink"]
+
+#: Both ends of a drain: long enough for what the network still holds, short enough for people.
+_DRAIN_NS = 2_000_000_000
+
+
+class Show(Protocol):
+    """Where progress is shown while a measurement runs."""
+
+    def show(self, text: str) -> None:
+        """Shows one line of state, in place of the one before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a route needs of the bench it is on.
+
+    `directory` is where samples go, `keep` is told of each measurement, `seed` draws phases and
+    frame sizes.
+    """
+
+    testbed: Testbed
+    directory: FilePath
+    seed: int
+    keep: Callable[[Measurement], None]
+    progress: Show
+
+    def port(self, name: str) -> Port:
+        """The port of that name, looked at now.
+
+        Raises: UsageError when its interface is missing, down or unfit.
+        """
+        return live_port(self.testbed.ports[name])
+
+
+def live_port(config: PortConfig) -> Port:
+    """The port a testbed describes, as it is on this host now.
+
+    Raises: UsageError when its interface is missing, down or unfit.
+    """
+    fixed = config.address if isinstance(config.address, IPv4Interface) else None
+    return resolve_port(
+        config.interface,
+        config.namespace,
+        name=config.name,
+        address=fixed,
+        gateway=config.gateway,
+        tap=config.tap,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Traffic in one direction of one route, offered beside what is measured."""
+
+    path: Path
+    direction: Way
+    traffic: Traffic
+
+    def flow(self, name: str) -> Flow:
+        """The flow that offers it."""
+        return self.path.flow(name, self.traffic, self.direction)
+
+
+@dataclass(frozen=True, slots=True)
+class OneWay:
+    """One direction of one route."""
+
+    path: Path
+    direction: Way
+
+    def offer(self, traffic: Traffic) -> Offer:
+        """Traffic to put beside a measurement as its load."""
+        return Offer(self.path, self.direction, traffic)
+
+    def run(self, traffic: Traffic, *, beside: Sequence[Offer] = ()) -> Measurement:
+        """Measures `traffic`, for the count that its plan gave it.
+
+        Args:
+            traffic: what is offered and measured.
+            beside: load on the same or other routes, started with it and kept on record.
+
+        Raises:
+            UsageError: the traffic does not fit the ports.
+            RunInterrupted: stopped; what was taken until then is on record.
+        """
+        return self.path.measure(traffic, (self.direction,), beside)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class BothWays:
+    """Both directions of one route, at the same time: downlink traffic changes uplink grants."""
+
+    path: Path
+
+    def run(
+        self, traffic: Traffic, *, beside: Sequence[Offer] = ()
+    ) -> tuple[Measurement, Measurement]:
+        """Measures `traffic` in both directions at once: (uplink, downlink). As `OneWay.run`."""
+        up, down = self.path.measure(traffic, ("uplink", "downlink"), beside)
+        return up, down
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One route between a device-side port and a far port."""
+
+    bench: Bench
+    kind: PathKind
+    route: Route
+
+    def uplink(self) -> OneWay:
+        """Away from the device."""
+        return OneWay(self, "uplink")
+
+    def downlink(self) -> OneWay:
+        """Towards the device."""
+        return OneWay(self, "downlink")
+
+    def both(self) -> BothWays:
+        """Both directions at once."""
+        return BothWays(self)
+
+    def flow(self, name: str, traffic: Traffic, direction: Way) -> Flow:
+        """`traffic` bound to this route's ports."""
+        near, far = self.bench.port(self.route.source), self.bench.port(self.route.to)
+        tx, rx = (near, far) if direction == "uplink" else (far, near)
+        return Flow(
+            name=name,
+            tx=tx,
+            rx=rx,
+            planned=traffic.schedule(seed=self.bench.seed),
+            layer=traffic.layer,
+            dscp=traffic.dscp,
+            path=self.kind,
+            direction=direction,
+            traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
+            interval_ns=traffic.interval_ns,
+            simulated=self.bench.testbed.world is not None,
+        )
+
+    def measure(
+        self, traffic: Traffic, directions: Sequence[Way], beside: Sequence[Offer]
+    ) -> tuple[Measurement, ...]:
+        """One run of all flows together; the measurements of `directions`, in that order."""
+        flows = [self.flow(f"{self.kind} {way}", traffic, way) for way in directions]
+        flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
+        try:
+            measured = run(
+                flows,
+                directory=self.bench.directory,
+                launcher=self.bench.testbed.launcher,
+                drain_ns=_DRAIN_NS,
+                progress=self._show,
+            )
+        except RunInterrupted as stop:
+            for measurement in stop.measurements:
+                self.bench.keep(measurement)
+            raise
+        for measurement in measured:
+            self.bench.keep(measurement)
+        return measured[: len(directions)]
+
+    def _show(self, state: Progress) -> None:
+        self.bench.progress.show(str(state))
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The routes of a testbed by kind."""
+
+    bench: Bench
+
+    def __call__(self, kind: PathKind = "device-edge", index: int = 0) -> Path:
+        """Route `index` of a kind, the first by default.
+
+        Raises: UsageError when the testbed has no such route.
+        """
+        routes = self.bench.testbed.paths.get(kind, ())
+        if not 0 <= index < len(routes):
+            known = ", ".join(f"{k} ({len(r)})" for k, r in self.bench.testbed.paths.items())
+            raise UsageError(
+                f"{self.bench.testbed.source} has no {kind} route {index}; it has {known or 'none'}"
+            )
+        return Path(self.bench, kind, routes[index])
