@@ -16,6 +16,7 @@ from hil.testbed.models import (
     Testbed,
 )
 from hil.testbed.needs import ROLES, Needs, Roles, unmet
+from hil.testbed.schema import json_schema
 from hil.testbed.secret import Secret, revealed
 from hil.testbed.world import (
     AttenuatorEndpoint,
@@ -51,6 +52,7 @@ __all__ = [
     "Testbed",
     "World",
     "find",
+    "json_schema",
     "load",
     "revealed",
     "unmet",

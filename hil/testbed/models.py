@@ -147,10 +147,7 @@ class Testbed(Model):
     """Ports by name."""
 
     launcher: tuple[str, ...] = ()
-    """Words put before a port process's own to give it NET_RAW, NET_ADMIN and SYS_NICE.
-
-    In the file: ``launcher`` under ``ports:``.
-    """
+    """Words put before a port process's own to give it its capabilities; under ``ports:``."""
 
     paths: Mapping[PathKind, tuple[Route, ...]] = Field(default_factory=dict)
     """Routes by kind."""
