@@ -1,0 +1,276 @@
+"""One AT command port: a reading thread, one command at a time, events timed as they come in.
+
+A late answer would be taken for the answer to the next command. Therefore a command that ran into
+its limit leaves the channel owing a final result, and the next command first drains the channel
+until nothing is owed, or gives the connection up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import termios
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from hil.clock import Deadline
+from hil.drivers import at, at_records
+from hil.drivers.protocols import ModemEvent
+from hil.drivers.transcript import Transcript
+from hil.errors import ConnectFailed, ConnectionLost, DeviceError, DriverError, DriverTimeout
+from hil.record.redaction import redact
+
+if TYPE_CHECKING:
+    import serial
+
+_POLL_S: Final = 0.05
+_WRITE_LIMIT_S: Final = 2.0
+_QUIET_S: Final = 0.15
+_RESYNC_LIMIT_S: Final = 5.0
+_PROBE_LIMIT_S: Final = 1.0
+
+
+def _faults() -> tuple[type[BaseException], ...]:
+    """What pyserial lets through when a port misbehaves, on ttys and on socket:// alike."""
+    import serial
+
+    return (serial.SerialException, OSError, termios.error, TypeError, ValueError)
+
+
+@dataclass
+class _Exchange:
+    """The command that is pending, and what came of it so far."""
+
+    expectation: at.Expectation
+    draining: bool = False
+    answer: list[str] = field(default_factory=list)
+    finals: list[str] = field(default_factory=list)
+    last_ns: int = 0
+
+
+class AtChannel:
+    """An AT port that is open from construction to `close`.
+
+    Args:
+        device: name of the device, for errors.
+        port: a tty, or what pyserial takes as URL (``socket://host:port``).
+        baudrate: of a real serial port; a USB or network one ignores it.
+        unasked: prefixes and whole lines that the modem sends unasked.
+        events: where events are kept; it may outlive the channel.
+        transcript: where the dialogue is written down.
+
+    Raises:
+        ConnectFailed: absent, refused, or held by another program.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        port: str,
+        *,
+        baudrate: int,
+        unasked: frozenset[str],
+        events: deque[ModemEvent],
+        transcript: Transcript,
+    ) -> None:
+        self._device = device
+        self._unasked = unasked
+        self._transcript = transcript
+        self._lock = threading.RLock()  # one command at a time
+        self._changed = threading.Condition()  # guards all below
+        self._pending: _Exchange | None = None
+        self._owed = 0
+        self._gone: str | None = None
+        self._events = events
+        self._serial = self._open(port, baudrate)
+        self._reader = threading.Thread(target=self._read, name=f"{device} reader", daemon=True)
+        self._reader.start()
+
+    def _open(self, port: str, baudrate: int) -> serial.Serial:
+        import serial
+
+        # A second opener of a tty would steal half of the answers. On a URL the option means
+        # nothing, and rfc2217:// knows no write time-out.
+        options: dict[str, Any] = {} if "://" in port else {"exclusive": True}
+        if not port.startswith("rfc2217://"):
+            options["write_timeout"] = _WRITE_LIMIT_S
+        try:
+            return serial.serial_for_url(port, baudrate=baudrate, timeout=_POLL_S, **options)
+        except _faults() as error:
+            text = str(error)
+            if "lock" in text:
+                text = (
+                    f"{port} is held by another program; if that is ModemManager, "
+                    "`mmcli --inhibit-device=UID` makes it let go"
+                )
+            raise ConnectFailed(self._device, "open", text) from error
+
+    def close(self) -> None:
+        """Let go of the port; silent."""
+        self._lose("closed by the driver")
+        with contextlib.suppress(Exception):
+            self._serial.cancel_read()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(2 * _POLL_S + 1)
+        with contextlib.suppress(Exception):
+            self._serial.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the port was there the last time the reader looked."""
+        return self._gone is None
+
+    def wait_gone(self, timeout_s: float) -> bool:
+        """Wait until the port hangs up; False if it did not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._gone is not None, timeout_s)
+
+    def command(
+        self, text: str, *, timeout_s: float | None = None, prefix: str | None = None
+    ) -> list[str]:
+        """Send one command and return its information lines.
+
+        Raises:
+            DriverTimeout: no final result in time; the next command resynchronises first.
+            ConnectionLost: the port is gone, or could not be resynchronised.
+            DeviceError: the modem refused; code and text as TS 27.007 clause 9.2 names them.
+        """
+        limit_s = at.limit_s(text) if timeout_s is None else timeout_s
+        with self._lock:
+            if self._owed:
+                self._resynchronise()
+            exchange = _Exchange(at.Expectation.of(text, prefix))
+            self._send(exchange, text)
+            with self._changed:
+                self._changed.wait_for(lambda: exchange.finals or self._gone, limit_s)
+                self._pending = None
+                if not exchange.finals:
+                    if self._gone:
+                        raise self._error(ConnectionLost, text, self._gone)
+                    self._owed += 1
+                    got = f", after {exchange.answer}" if exchange.answer else ""
+                    raise self._error(DriverTimeout, text, f"no result in {limit_s:g} s{got}")
+            if refused := at.refusal(exchange.finals[0]):
+                code, words = refused
+                tail = self._transcript.tail()
+                raise DeviceError(self._device, redact(text), code, words, transcript=tail)
+            return exchange.answer
+
+    def wait_event(
+        self, wanted: Callable[[ModemEvent], bool], since_ns: int, timeout_s: float
+    ) -> ModemEvent | None:
+        """The first wanted event from CLOCK_MONOTONIC `since_ns` on; None when the limit passed.
+
+        Raises:
+            ConnectionLost: the port went away while waiting.
+        """
+
+        def found() -> ModemEvent | None:
+            recent = (e for e in self._events if e.monotonic_ns >= since_ns and wanted(e))
+            return next(recent, None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._gone, timeout_s)
+            if (event := found()) is None and self._gone:
+                raise self._error(ConnectionLost, "wait for an event", self._gone)
+            return event
+
+    def _error(self, kind: type[DriverError], operation: str, detail: str) -> DriverError:
+        tail = self._transcript.tail()
+        return kind(self._device, redact(operation), redact(detail), transcript=tail)
+
+    def _send(self, exchange: _Exchange, text: str) -> None:
+        with self._changed:
+            if self._gone:
+                raise self._error(ConnectionLost, text, self._gone)
+            self._pending = exchange
+        self._transcript.add(">", text)
+        try:
+            self._serial.write(text.encode("ascii", "replace") + b"\r")
+        except _faults() as error:
+            with self._changed:
+                self._pending = None
+            self._lose(str(error))
+            raise self._error(ConnectionLost, text, str(error)) from error
+
+    def _resynchronise(self) -> None:
+        """Send ``AT`` until nothing is owed and the line is quiet.
+
+        The modem answers in order, so what comes last belongs to the last ``AT``. Where fewer
+        results come than are owed, the modem dropped a command: two rounds in a row that each
+        have exactly one result prove that, and end the debt.
+        """
+        self._transcript.add("*", f"resynchronise, {self._owed} results owed")
+        deadline = Deadline.after(int(_RESYNC_LIMIT_S * 1e9))
+        single_rounds = 0
+        while not deadline.passed:
+            exchange = _Exchange(at.Expectation.of("AT"), draining=True)
+            before = self._owed
+            self._send(exchange, "AT")
+            with self._changed:
+                self._owed += 1
+                self._drain(exchange, deadline)
+                self._pending = None
+                if self._gone:
+                    raise self._error(ConnectionLost, "resynchronise", self._gone)
+                received = len(exchange.finals)
+                self._owed = max(0, before + 1 - received)
+                single_rounds = single_rounds + 1 if received == 1 else 0
+                if received and (self._owed == 0 or single_rounds >= 2):
+                    self._owed = 0
+                    return
+        self._lose(f"no way back in step within {_RESYNC_LIMIT_S:g} s")
+        raise self._error(ConnectionLost, "resynchronise", str(self._gone))
+
+    def _drain(self, exchange: _Exchange, deadline: Deadline) -> None:
+        """Wait for a first result, then for the line to be quiet; holds the condition."""
+        first_s = min(_PROBE_LIMIT_S, deadline.left_s)
+        self._changed.wait_for(lambda: exchange.finals or self._gone, first_s)
+        while exchange.finals and not self._gone and not deadline.passed:
+            quiet_s = (time.monotonic_ns() - exchange.last_ns) / 1e9
+            if quiet_s >= _QUIET_S:
+                return
+            self._changed.wait(_QUIET_S - quiet_s)
+
+    def _lose(self, why: str) -> None:
+        with self._changed:
+            if self._gone is None:
+                self._gone = why
+                self._transcript.add("*", why)
+            self._changed.notify_all()
+
+    def _read(self) -> None:
+        lines = at.Lines()
+        while self._gone is None:
+            try:
+                data = self._serial.read(1)
+                if data:
+                    # The time of the first byte: draining the rest takes a while.
+                    t_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+                    data += self._serial.read(min(self._serial.in_waiting, 4096))
+            except _faults() as error:
+                self._lose(str(error) or type(error).__name__)
+                return
+            for line in lines.feed(data):
+                self._transcript.add("<", line, t_ns)
+                self._take(line, t_ns, monotonic_ns)
+
+    def _take(self, line: str, t_ns: int, monotonic_ns: int) -> None:
+        with self._changed:
+            exchange = self._pending
+            expectation = exchange.expectation if exchange else None
+            kind = at.meaning(line, expectation, self._unasked)
+            if exchange is not None:
+                exchange.last_ns = monotonic_ns
+            if kind is at.Meaning.EVENT:
+                self._events.append(at_records.event(line, t_ns, monotonic_ns))
+            elif kind is at.Meaning.FINAL and exchange is not None:
+                exchange.finals.append(line)
+            elif kind is at.Meaning.FINAL:
+                self._owed = max(0, self._owed - 1)
+            elif kind is at.Meaning.ANSWER and exchange is not None and not exchange.draining:
+                exchange.answer.append(line)
+            self._changed.notify_all()

@@ -1,0 +1,185 @@
+"""A programmable attenuator that speaks SCPI, over any transport that VISA has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hil.document import Attenuation, Duration, Model
+from hil.drivers.protocols import Health, HealthReport, Identity
+from hil.drivers.scpi import ScpiSession
+from hil.drivers.transcript import Transcript
+from hil.errors import DeviceError, DriverError, UnsafeOperation, UsageError
+from hil.testbed import DeviceConfig
+
+
+class Commands(Model):
+    """The instrument's own words; ``{channel}`` and ``{value}`` are filled in."""
+
+    set: str = "ATT:CHAN{channel} {value}"
+    """Sets one channel, the value in dB."""
+
+    get: str = "ATT:CHAN{channel}?"
+    """Asks for what one channel is set to, in dB."""
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> Self:
+        for name, text in (("set", self.set), ("get", self.get)):
+            try:
+                text.format(channel=1, value=0)
+            except (KeyError, IndexError, ValueError):
+                raise ValueError(
+                    f"{name} may hold {{channel}} and {{value}} only: {text!r}"
+                ) from None
+        if "{value}" not in self.set:
+            raise ValueError(f"set must hold {{value}}: {self.set!r}")
+        return self
+
+
+class AttenuatorConfig(DeviceConfig):
+    """A SCPI attenuator in the testbed file."""
+
+    driver: Literal["attenuator_scpi"]
+
+    resource: str
+    """VISA resource name, as in ``TCPIP0::192.0.2.7::5025::SOCKET``."""
+
+    visa: str = "@py"
+    """VISA library as pyvisa names it: ``@py`` is pyvisa-py, ``@ivi`` the installed one."""
+
+    channels: Annotated[int, Field(ge=1)] = 1
+    """How many channels it has."""
+
+    min_db: Attenuation = 0.0
+    """Least attenuation that may be set."""
+
+    max_db: Attenuation
+    """Greatest attenuation that may be set."""
+
+    safe_db: Attenuation | None = None
+    """Attenuation of every channel in the safe state; absent: left as it is."""
+
+    resolution_db: Annotated[Attenuation, Field(gt=0)] = 0.25
+    """Step of the instrument; a read-back further off than half of it was clipped."""
+
+    limit_ns: Duration = 2_000_000_000
+    """How long a connection or an answer may take."""
+
+    commands: Commands = Commands()
+    """The instrument's own words."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_db > self.max_db:
+            raise ValueError(f"min {self.min_db:g} dB is above max {self.max_db:g} dB")
+        if self.safe_db is not None and not self.min_db <= self.safe_db <= self.max_db:
+            raise ValueError(f"safe {self.safe_db:g} dB lies outside min and max")
+        return self
+
+
+class AttenuatorScpi:
+    """Implements `hil.drivers.protocols.Attenuator`."""
+
+    Config: ClassVar[type[DeviceConfig]] = AttenuatorConfig
+    role: ClassVar[str] = "attenuator"
+
+    def __init__(self, name: str, config: AttenuatorConfig) -> None:
+        self.name = name
+        self.channels = config.channels
+        self.min_db = config.min_db
+        self.max_db = config.max_db
+        self._config = config
+        self._transcript = Transcript()
+        self._session = ScpiSession(
+            name,
+            config.resource,
+            library=config.visa,
+            limit_s=config.limit_ns / 1e9,
+            transcript=self._transcript,
+        )
+
+    def open(self) -> None:
+        """See `Device.open`."""
+        self._session.open()
+
+    def close(self) -> None:
+        """See `Device.close`."""
+        self._session.close()
+
+    def identify(self) -> Identity:
+        """See `Device.identify` (IEEE 488.2 clause 10.14: four fields, 0 where unknown)."""
+        fields = [text.strip() for text in self._session.query("*IDN?").split(",", 3)]
+        known = [text if text not in ("", "0") else None for text in fields] + [None] * 4
+        return Identity(vendor=known[0], model=known[1], serial=known[2], firmware=known[3])
+
+    def health(self) -> HealthReport:
+        """See `Device.health`; errors that wait in its queue make it degraded."""
+        start = time.monotonic_ns()
+        try:
+            self._session.query("*IDN?")
+            took = time.monotonic_ns() - start
+            errors = self._session.errors()
+        except DriverError as error:
+            return HealthReport(Health.DEAD, str(error), None)
+        if errors:
+            return HealthReport(Health.DEGRADED, f"error queue held {errors}", took)
+        return HealthReport(Health.OK, "answers, no errors", took)
+
+    def capabilities(self) -> frozenset[str]:
+        """See `Device.capabilities`."""
+        return frozenset({"scpi"})
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """The attenuation of each channel."""
+        return {str(channel): self.get_db(channel) for channel in range(1, self.channels + 1)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `Device.restore`."""
+        for channel, value_db in state.items():
+            self.set_db(int(channel), value_db)
+
+    def safe_state(self) -> None:
+        """Set the safe attenuation on every channel; one failure does not stop the others."""
+        if self._config.safe_db is None:
+            return
+        failures: list[DriverError] = []
+        for channel in range(1, self.channels + 1):
+            try:
+                self.set_db(channel, self._config.safe_db)
+            except DriverError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def transcript(self, since_ns: int | None = None) -> Sequence[str]:
+        """See `Device.transcript`."""
+        return self._transcript.since(since_ns)
+
+    def set_db(self, channel: int, value_db: float) -> float:
+        """See `Attenuator.set_db`; command and error check are one message, then the read-back."""
+        self._check(channel)
+        if not self.min_db <= value_db <= self.max_db:
+            raise UnsafeOperation(
+                f"{self.name}: {value_db:g} dB is outside {self.min_db:g} to {self.max_db:g} dB"
+            )
+        self._session.command(
+            self._config.commands.set.format(channel=channel, value=f"{value_db:g}")
+        )
+        found = self.get_db(channel)
+        if abs(found - value_db) > self._config.resolution_db / 2 + 1e-9:
+            text = f"channel {channel} reads back {found:g} dB, asked were {value_db:g} dB"
+            tail = self._transcript.tail()
+            raise DeviceError(self.name, "set_db", None, text, transcript=tail)
+        return found
+
+    def get_db(self, channel: int) -> float:
+        """See `Attenuator.get_db`."""
+        self._check(channel)
+        return self._session.number(self._config.commands.get.format(channel=channel))
+
+    def _check(self, channel: int) -> None:
+        if not 1 <= channel <= self.channels:
+            raise UsageError(f"{self.name} has channels 1 to {self.channels}; no {channel}")
