@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import NOT_TAKEN, Table, taken
+from hil.samples.table import CLOCK_OF, NOT_TAKEN, Table, taken
 
 TxSource = Literal["hardware", "kernel", "user"]
 RxSource = Literal["trailer", "hardware", "kernel", "user"]
@@ -18,10 +18,22 @@ Direction = Literal["uplink", "downlink", "loop"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Which two times of a sample its delay is the difference of."""
+    """Which two times of a sample its delay is the difference of.
+
+    Raises:
+        ValueError: the two are on different clocks.
+    """
 
     tx: TxSource
     rx: RxSource
+
+    def __post_init__(self) -> None:
+        sent, received = CLOCK_OF[self.tx_column], CLOCK_OF[self.rx_column]
+        if sent != received:
+            raise ValueError(
+                f"{self.tx_column} is on the clock {sent}, {self.rx_column} on {received}; "
+                "times on different clocks have no difference"
+            )
 
     @property
     def tx_column(self) -> str:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def beta_cdf(a: float, b: float, x: float) -> float:
     """The regularised incomplete beta function I_x(a, b)."""
@@ -45,11 +48,11 @@ def normal_quantile(p: float) -> float:
     return float(ndtri(p))
 
 
-def student_quantile(degrees: float, p: float) -> float:
-    """Student's t quantile at `p` with `degrees` of freedom."""
+def student_quantiles(degrees: NDArray[np.int64], p: float) -> NDArray[np.float64]:
+    """Student's t quantiles at `p`, one for each number of degrees of freedom."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, p))
+    return np.asarray(stdtrit(degrees, p), np.float64)
 
 
 def check_confidence(confidence: float) -> None:

@@ -9,13 +9,10 @@ Sampling, 1965).
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hil.stats._special import check_confidence, student_quantile
+from hil.stats._special import check_confidence, student_quantiles
 
 
 def variance_ratio(run_lengths: ArrayLike) -> float:
@@ -29,7 +26,7 @@ def variance_ratio(run_lengths: ArrayLike) -> float:
 
 
 def variance_ratio_upper(run_lengths: ArrayLike, confidence: float = 0.95) -> float:
-    """Upper one-sided limit of E[L^2]/E[L], from the runs seen.
+    """Upper one-sided limit of E[L^2]/E[L], from the runs seen; 1 where there was none.
 
     The usual limit of a ratio of two means (W. G. Cochran, Sampling Techniques, 3rd ed., chapter 6)
     with Student's t, which widens it where runs are few. One run alone says nothing of its own
@@ -39,14 +36,7 @@ def variance_ratio_upper(run_lengths: ArrayLike, confidence: float = 0.95) -> fl
         ValueError: a run shorter than 1, or not 0 < confidence < 1.
     """
     check_confidence(confidence)
-    lengths = _lengths(run_lengths)
-    ratio = variance_ratio(lengths)
-    if lengths.size < 2:
-        return ratio
-    residual = lengths**2 - ratio * lengths
-    scatter = float(np.sum(residual**2)) * lengths.size / (lengths.size - 1)
-    error = math.sqrt(scatter) / float(np.sum(lengths))
-    return ratio + student_quantile(lengths.size - 1, confidence) * error
+    return float(_upper(_lengths(run_lengths)[None], confidence)[0])
 
 
 def design_effect(run_lengths: ArrayLike, b0: float, confidence: float = 0.95) -> float:
@@ -70,7 +60,25 @@ def design_effect(run_lengths: ArrayLike, b0: float, confidence: float = 0.95) -
     return max(2 * b0 - 1, variance_ratio_upper(run_lengths, confidence))
 
 
-def _lengths(run_lengths: ArrayLike) -> NDArray[Any]:
+def design_effects(
+    run_lengths: NDArray[np.float64], b0: float, confidence: float = 0.95
+) -> NDArray[np.float64]:
+    """`design_effect` of many streams at once: one row of run lengths each, filled up with 0."""
+    return np.maximum(2 * b0 - 1, _upper(run_lengths, confidence))
+
+
+def _upper(lengths: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:
+    """The limit for each row; entries of 0 are no runs."""
+    number = np.count_nonzero(lengths, axis=1)
+    total = np.maximum(lengths.sum(axis=1), 1.0)
+    ratio = np.where(number > 0, (lengths**2).sum(axis=1) / total, 1.0)
+    residual = lengths**2 - ratio[:, None] * lengths
+    freedom = np.maximum(number - 1, 1)
+    error = np.sqrt((residual**2).sum(axis=1) * number / freedom) / total
+    return ratio + np.where(number > 1, student_quantiles(freedom, confidence) * error, 0.0)
+
+
+def _lengths(run_lengths: ArrayLike) -> NDArray[np.float64]:
     lengths = np.asarray(run_lengths, np.float64)
     if lengths.size and lengths.min() < 1:
         raise ValueError("a run is at least 1 packet long")
