@@ -65,7 +65,12 @@ class WithinTarget(_Target):
     @property
     def promise(self) -> str:
         """The promise in words, without the share."""
-        words = {"delay": "", "pdv": "PDV ", "frame_delay": "frame delay ", "loop_time": "loop "}
+        words = {
+            "delay": "",
+            "pdv": "with PDV ",
+            "frame_delay": "complete ",
+            "loop_time": "closed ",
+        }
         return f"{words[self.metric]}within {format_duration(self.limit_ns)}"
 
 
@@ -112,15 +117,14 @@ class EventTarget(_Target):
         """The declared rate in `unit`, None where the profile declares none."""
         return self.rate
 
-    @property
-    def promise(self) -> str:
-        """The event in words."""
-        span = format_duration(self.limit_ns)
+    def events(self, count: int) -> str:
+        """So many events in words."""
+        span, s = format_duration(self.limit_ns), "" if count == 1 else "s"
         if self.metric == "down_events":
-            return f"down events (survival time {span})"
+            return f"{count:,} down event{s} (survival time {span})"
         if self.metric == "watchdog":
-            return f"trips of a {span} watchdog"
-        return f"reception gaps over {span}"
+            return f"{count:,} trip{s} of a {span} watchdog"
+        return f"{count:,} reception gap{s} over {span}"
 
 
 class GoodputTarget(_Target):
@@ -149,10 +153,12 @@ class GoodputTarget(_Target):
         """The declared rate in `unit`, None where the profile declares none."""
         return self.rate
 
-    @property
-    def promise(self) -> str:
-        """The event in words."""
-        return f"windows of {format_duration(self.window_ns)} below {self.least:.4g} of the offer"
+    def events(self, count: int) -> str:
+        """So many events in words."""
+        return (
+            f"{count:,} stretch{'' if count == 1 else 'es'} of {format_duration(self.window_ns)} "
+            f"windows below {self.least:.4g} of the offer"
+        )
 
 
 class ShiftTarget(_Target):
@@ -190,11 +196,6 @@ class ShiftTarget(_Target):
         """The margin of the quantile in `unit`, before `relative` is looked at."""
         return self.limit_ns
 
-    @property
-    def promise(self) -> str:
-        """The promise in words."""
-        return f"p{self.quantile * 100:g} shift within {format_duration(self.limit_ns)}"
-
 
 class LevelTarget(_Target):
     """One measured level differs from the expected one by at most `limit`."""
@@ -214,11 +215,6 @@ class LevelTarget(_Target):
         """The tolerance in `unit`."""
         return self.limit_db
 
-    @property
-    def promise(self) -> str:
-        """The promise in words."""
-        return f"shift of RSRP within {self.limit_db:g} dB of the expected one"
-
 
 class SpanTarget(_Target):
     """One measured time is at most `limit`."""
@@ -237,11 +233,6 @@ class SpanTarget(_Target):
     def limit(self) -> float:
         """The longest time in `unit`."""
         return self.limit_ns
-
-    @property
-    def promise(self) -> str:
-        """The promise in words."""
-        return f"registered within {format_duration(self.limit_ns)}"
 
 
 Target = Annotated[

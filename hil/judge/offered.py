@@ -1,0 +1,122 @@
+"""Was the offered traffic as promised? Judged from send stamps, apart from what the network did.
+
+A packet that left too far off its grid, or that exceeded the token bucket of its QoS flow, carries
+no promise of the network. It is nonconforming: bracketed, not dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.samples.measurement import Measurement
+from hil.samples.table import CLOCK_OF, Table, taken
+from hil.targets.traffic import AVERAGING_WINDOW_NS, QosFlow, Traffic
+
+Flags = NDArray[np.bool_]
+
+_FALLBACKS = ("tx_kernel_ns", "tx_user_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Which of the offered packets kept to the promise, one flag per row of the table given."""
+
+    off_grid: Flags  #: off the intended time by more than the tolerance
+    beyond_bucket: Flags  #: exceeds the burst volume or the guaranteed rate of the QoS flow
+    tolerance_ns: int
+    worst_ns: int | None  #: the largest distance from the grid; None where nothing was stamped
+    source: str  #: column of the samples that the packets were timed by
+
+    @property
+    def nonconforming(self) -> Flags:
+        """Packets without a promise."""
+        return self.off_grid | self.beyond_bucket
+
+
+def offered(measurement: Measurement, rows: Table, traffic: Traffic) -> Offered:
+    """Holds the send stamps of `rows` against the schedule and the QoS flow of the traffic.
+
+    Stamps on the clock of the schedule are preferred, in the order kernel, user; a network card's
+    own clock is a different one, so its stamps are first freed of their median distance.
+
+    Args:
+        measurement: says which stamps the run relies on.
+        rows: the samples of packets that were sent.
+        traffic: what was promised.
+    """
+    column = _column(measurement, rows)
+    sent, intended = rows[column], rows["intended_ns"]
+    known = taken(sent) & taken(intended)
+    distance = np.where(known, sent - np.where(known, intended, sent), 0)
+    if known.any() and CLOCK_OF[column] != CLOCK_OF["intended_ns"]:
+        distance[known] -= np.int64(np.median(distance[known]))
+    tolerance = round(traffic.tolerance * traffic.interval_ns)
+    beyond = np.zeros(len(rows), np.bool_)
+    stamped = np.flatnonzero(taken(sent))
+    if traffic.qos is not None and stamped.size:
+        beyond[stamped] = _beyond(sent[stamped], rows["size"][stamped], traffic.qos)
+    return Offered(
+        off_grid=known & (np.abs(distance) > tolerance),
+        beyond_bucket=beyond,
+        tolerance_ns=tolerance,
+        worst_ns=int(np.abs(distance[known]).max()) if known.any() else None,
+        source=column,
+    )
+
+
+def _column(measurement: Measurement, rows: Table) -> str:
+    own = measurement.timing.tx_column
+    realtime = CLOCK_OF["intended_ns"]
+    for name in (own, *_FALLBACKS):
+        if CLOCK_OF[name] == realtime and taken(rows[name]).any():
+            return name
+    return own
+
+
+def _beyond(sent: NDArray[np.int64], size: NDArray[Any], qos: QosFlow) -> Flags:
+    """Packets with which a sliding window holds more than the flow may offer in it.
+
+    The burst volume counts over the delay budget of the access network (TS 23.501 5.7.3.7), the
+    guaranteed rate over the averaging window of 2 s (5.7.3.6).
+    """
+    order = np.argsort(sent, kind="stable")
+    times, volume = sent[order], np.cumsum(size[order], dtype=np.int64)
+    over = np.zeros(len(sent), np.bool_)
+    if qos.mdbv_bytes is not None and qos.an_pdb_ns is not None:
+        over |= _in_window(times, volume, qos.an_pdb_ns) > qos.mdbv_bytes
+    if qos.gfbr_bps is not None:
+        budget = qos.gfbr_bps * (AVERAGING_WINDOW_NS // 10**9) // 8
+        over |= _in_window(times, volume, AVERAGING_WINDOW_NS) > budget
+    flags = np.zeros(len(sent), np.bool_)
+    flags[order] = over
+    return flags
+
+
+def _in_window(
+    times: NDArray[np.int64], volume: NDArray[np.int64], window_ns: int
+) -> NDArray[np.int64]:
+    """Bytes sent in the window (t - window, t] of each packet."""
+    first = np.searchsorted(times, times - window_ns, side="right")
+    before = np.where(first > 0, volume[first - 1], 0)
+    return np.asarray(volume - before, np.int64)
+
+
+def contradictions(measurement: Measurement, traffic: Traffic) -> list[str]:
+    """Where the traffic that was offered is not the traffic that the requirement promises for.
+
+    Compares what both sides state; what the measurement does not state is not held against it.
+    """
+    promised = traffic.model_dump(mode="json")
+    names = ("pattern", "size", "interval_ns", "frame_size", "rate_bps", "fps", "packet_size")
+    return [
+        f"{name.removesuffix('_ns').removesuffix('_bps')} {measurement.traffic[name]} "
+        f"instead of {promised[name]}"
+        for name in names
+        if name in promised
+        and name in measurement.traffic
+        and measurement.traffic[name] != promised[name]
+    ]
