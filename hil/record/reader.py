@@ -246,8 +246,6 @@ def read(path: Path) -> Run:
     if run is None:
         raise RigError(f"{directory.record}: the run ended before it said what it was to run")
     ends = [line for line in lines if isinstance(line, EndLine)]
-    if not ends and not alive:
-        notes.append("The run was cut short: its record has no end.")
     return Run(
         directory=directory,
         run=run,

@@ -170,6 +170,7 @@ class PacketCounts(_Part):
     corrupted: int
     foreign: int
     send_failed: int
+    damaged_frames: int = 0
     tx_missing: dict[str, int] = Field(default_factory=dict)
     rx_missing: dict[str, int] = Field(default_factory=dict)
 

@@ -1,0 +1,129 @@
+"""From samples to what is drawn: a complementary distribution, its band, a course over time.
+
+A packet that never came is infinitely late: it holds the curve up to the right edge, as a plateau.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.samples.measurement import Measurement
+from hil.samples.table import NOT_TAKEN, taken
+from hil.stats import proportion
+
+Floats = NDArray[np.float64]
+
+#: Vertices of a drawn curve at most; half along the body, half the last order statistics.
+_VERTICES: Final = 800
+_BAND_POINTS: Final = 60
+_SLICES: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Ccdf:
+    """The share of `n` values greater than x, thinned for drawing.
+
+    `values_ns` rises, `exceeding` falls: right of ``values_ns[i]`` the share is ``exceeding[i]``.
+    `missing` of the `n` never came. `band_ns`, `low` and `high` are the pointwise one-sided
+    limits of the exceeding share at the given confidence.
+    """
+
+    n: int
+    missing: int
+    values_ns: Floats
+    exceeding: Floats
+    band_ns: Floats
+    low: Floats
+    high: Floats
+
+
+def ccdf(
+    values_ns: NDArray[np.int64], n: int, *, confidence: float, design_effect: float = 1.0
+) -> Ccdf:
+    """The curve of `values_ns` among `n`; the rest of the `n` counts as infinitely late.
+
+    The band is exact Clopper-Pearson at each point, with counts divided by the design effect as
+    the verdict does (docs/explanation/method.md).
+    """
+    ordered = np.sort(values_ns.astype(np.float64))
+    came = ordered.size
+    missing = n - came
+    body = np.linspace(0, came - 1, min(came, _VERTICES // 2)).astype(int)
+    tail = np.arange(max(0, came - _VERTICES // 2), came)
+    index = np.unique(np.concatenate((body, tail))) if came else np.empty(0, int)
+    exceeding = (n - 1 - index) / n if n else np.empty(0)
+    points = np.unique(
+        np.concatenate(
+            (
+                np.linspace(0, came - 1, min(came, _BAND_POINTS // 2)).astype(int),
+                came - 1 - np.geomspace(1, came, _BAND_POINTS // 2).astype(int) + 1,
+            )
+        )
+        if came
+        else np.empty(0, int)
+    )
+    points = points[(points >= 0) & (points < came)]
+    effect = max(1.0, design_effect)
+    late = (n - 1 - points) / effect
+    whole = n / effect
+    return Ccdf(
+        n=n,
+        missing=missing,
+        values_ns=ordered[index],
+        exceeding=exceeding,
+        band_ns=ordered[points],
+        low=np.array([proportion.lower(k, whole, confidence) for k in late], float),
+        high=np.array([proportion.upper(k, whole, confidence) for k in late], float),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A delay over the time of the run, in slices of equal length; times in seconds from 0."""
+
+    at_s: Floats
+    median_ns: Floats
+    max_ns: Floats
+    lost_s: Floats
+    spoiled_s: tuple[tuple[float, float], ...]
+    length_s: float
+
+
+def course(measurement: Measurement) -> Course | None:
+    """The course of a measurement's delay by intended send time; None where nothing was planned."""
+    samples = measurement.samples
+    intended = samples["intended_ns"]
+    known = taken(intended)
+    if not known.any():
+        return None
+    start = int(intended[known].min())
+    at = (intended[known] - start) / 1e9
+    delay = measurement.delay_ns[known]
+    came = delay != NOT_TAKEN
+    length = float(at.max()) or 1e-9
+    slice_of = np.minimum((at / length * _SLICES).astype(int), _SLICES - 1)
+    rows = []
+    for number in np.unique(slice_of[came]):
+        inside = delay[came & (slice_of == number)]
+        rows.append(((number + 0.5) * length / _SLICES, np.median(inside), inside.max()))
+    table = np.array(rows, float).reshape(-1, 3)
+    never = (samples["copies"][known] == 0) & ~came
+    return Course(
+        at_s=table[:, 0],
+        median_ns=table[:, 1],
+        max_ns=table[:, 2],
+        lost_s=at[never],
+        spoiled_s=tuple(
+            (
+                max(0.0, (window.start_ns - start) / 1e9),
+                min(length, (window.end_ns - start) / 1e9),
+            )
+            for window in measurement.spoiled
+            if window.end_ns > start and window.start_ns < start + length * 1e9
+        ),
+        length_s=length,
+    )

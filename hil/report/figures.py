@@ -1,0 +1,122 @@
+"""What a judgement says in figures, worded once for the table, the report and the card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hil.report.quantity import NOT_MEASURED, shown, whole
+from hil.units import format_share
+
+if TYPE_CHECKING:
+    from hil.judge.judgement import Judgement
+    from hil.record.schema import JudgementLine
+
+    AnyJudgement = Judgement | JudgementLine
+
+ARROWS: Final = {"uplink": "↑", "downlink": "↓", "loop": "↻"}
+
+#: Metrics whose promise is a share of items within a limit, and what an item is.
+ITEMS: Final = {
+    "delay": "packets",
+    "pdv": "packets",
+    "frame_delay": "frames",
+    "loop_time": "loops",
+}
+
+METRICS: Final = {
+    "delay": "one-way delay",
+    "pdv": "delay variation",
+    "frame_delay": "frame delay",
+    "loop_time": "loop time",
+    "reception_gap": "reception gaps",
+    "watchdog": "watchdog trips",
+    "down_events": "down events",
+    "goodput": "windows short of the offer",
+    "delay_shift": "delay shift under load",
+    "rsrp_shift": "RSRP shift",
+    "registration_time": "registration time",
+}
+
+NONE: Final = "—"
+
+
+def metric(judgement: AnyJudgement) -> str:
+    """The metric in words."""
+    return METRICS.get(judgement.metric, judgement.metric.replace("_", " "))
+
+
+def items(judgement: AnyJudgement, count: float | None = None) -> str:
+    """What is counted, in the plural or, for a count of one, in the singular."""
+    plural = ITEMS.get(judgement.metric, "packets" if judgement.direction != "loop" else "loops")
+    return plural[:-1] if count == 1 else plural
+
+
+def direction(judgement: AnyJudgement) -> str:
+    """The direction with its arrow; a dash where a figure has none."""
+    if not judgement.direction:
+        return NONE
+    return f"{ARROWS.get(judgement.direction, '')} {judgement.direction}".strip()
+
+
+def figure(judgement: AnyJudgement) -> str:
+    """The figure alone."""
+    return shown(judgement.figure, judgement.unit)
+
+
+def limits(judgement: AnyJudgement) -> str:
+    """The confidence limits of the figure; a side without a finite limit says so."""
+    low, high = judgement.figure_low, judgement.figure_high
+    if judgement.figure is None:
+        return NONE
+    if low is None and high is None:
+        return "no finite limit"
+    if low is None:
+        return f"up to {shown(high, judgement.unit)}"
+    if high is None:
+        return f"from {shown(low, judgement.unit)}, no upper limit"
+    return f"{shown(low, judgement.unit)} to {shown(high, judgement.unit)}"
+
+
+def uncertainty(judgement: AnyJudgement) -> str:
+    """U as it acts on the verdict: what all samples share, plus the floor of one sample."""
+    if judgement.unit != "ns":
+        return NONE
+    common, floor = judgement.common_mode_ns, judgement.floor_ns
+    text = f"± {shown(common, 'ns')}"
+    return f"{text} + {shown(floor, 'ns')}" if floor else text
+
+
+def bound(judgement: AnyJudgement) -> str:
+    """The promise in short: limit, and the share or the rate that goes with it."""
+    if judgement.limit is None:
+        return "no rate declared"
+    limit = shown(judgement.limit, judgement.unit)
+    if judgement.share is not None:
+        return f"{format_share(judgement.share)} ≤ {limit}"
+    return f"≤ {limit}"
+
+
+def demonstrated(judgement: AnyJudgement) -> str:
+    """The share that the evidence supports at the stated confidence, whatever was asked for."""
+    share = judgement.demonstrated
+    if share is None:
+        return NONE
+    if judgement.unit == "1/h":
+        return f"≤ {shown(share, '1/h', 3)}"
+    return format_floor(share)
+
+
+def format_floor(share: float) -> str:
+    """A share rounded down to its first digit short of one: never more than was shown."""
+    if share <= 0:
+        return "0 %"
+    digits = 1
+    while digits < 9 and (1 - share) < 5 * 10.0 ** -(digits + 1):
+        digits += 1
+    step = 10 ** (digits + 1)
+    return f"{int(share * step) / step * 100:.{max(0, digits - 1)}f} %"
+
+
+def packets(judgement: AnyJudgement) -> str:
+    """How many items were judged."""
+    return whole(judgement.n) if judgement.n else NOT_MEASURED
