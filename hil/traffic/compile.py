@@ -74,12 +74,11 @@ def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
     from scapy.layers.l2 import Ether
 
     if flow.layer == "ethernet":
-        target = flow.rx.mac or BROADCAST
-        return Ether(src=flow.tx.mac, dst=target, type=probe.ETHERTYPE), False
+        station = flow.rx.mac or BROADCAST
+        return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
     source, target = flow.tx.address.ip, flow.rx.address.ip
-    packet = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF") / UDP(
-        sport=SOURCE_PORT, dport=udp_port
-    )
+    packet: Any = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
+    packet = packet / UDP(sport=SOURCE_PORT, dport=udp_port)
     hop = next_hop(flow.tx, target)
     if flow.tx.kind == "ethernet":
         packet = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target)) / packet
@@ -99,7 +98,7 @@ def _headers_of(flow: Flow) -> Any:
 
     if not isinstance(flow.template, Packet):
         raise UsageError(f"flow {flow.name}: the template must be a Scapy packet")
-    packet = flow.template.copy()
+    packet: Any = flow.template.copy()
     if packet.haslayer(Raw):
         packet[Raw].underlayer.remove_payload()
     for name, fields in {

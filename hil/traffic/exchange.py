@@ -33,6 +33,7 @@ class RowRing:
             self._map = mmap.mmap(file.fileno(), _HEADER + capacity * dtype.itemsize)
         self.capacity = capacity
         self.mask = capacity - 1
+        self.bytes = memoryview(self._map)[_HEADER:]  #: of `rows`
         self.rows: Table = np.frombuffer(self._map, dtype, capacity, _HEADER)
         self._counters = np.frombuffer(self._map, np.int64, _HEADER // 8)
 

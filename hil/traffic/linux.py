@@ -80,9 +80,31 @@ def inside(namespace: str | None) -> Iterator[None]:
     if namespace is None:
         yield
         return
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = namespace_handle()
     try:
         _join(namespace)
+        try:
+            yield
+        finally:
+            _setns(home)
+    finally:
+        os.close(home)
+
+
+def namespace_handle() -> int:
+    """A descriptor of the network namespace this thread is in; the caller closes it."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def inside_handle(handle: int | None) -> Iterator[None]:
+    """As `inside`, for a descriptor of `namespace_handle`; None is where the thread is already."""
+    if handle is None:
+        yield
+        return
+    home = namespace_handle()
+    try:
+        _setns(handle)
         try:
             yield
         finally:
@@ -162,6 +184,8 @@ BPF_LD_HALF: Final = 0x28  #: A = the 16-bit word at k
 BPF_LD_BYTE: Final = 0x30  #: A = the byte at k
 BPF_LD_LENGTH: Final = 0x80  #: A = length of the packet
 BPF_JEQ: Final = 0x15  #: jump on A == k
+BPF_JGE: Final = 0x35  #: jump on A >= k
+BPF_JGT: Final = 0x25  #: jump on A > k
 BPF_RET: Final = 0x06  #: keep k bytes
 KEEP_ALL: Final = 0x40000
 

@@ -90,6 +90,7 @@ class StampedSocket:
         self._now = self._fresh()
         self.send = self._now.sock.send
         self.unreadable = 0
+        self.outstanding = 0  #: stamps due and not collected, retired sockets included
 
     def _fresh(self) -> _Counted:
         sock = self._opened()
@@ -102,6 +103,7 @@ class StampedSocket:
         now = self._now
         now.rows[now.sent & (_SLOTS - 1)] = row
         now.sent += 1
+        self.outstanding += self._each
 
     def failed(self) -> None:
         """The last `send` was refused: make sure that the next one is number 0 of its socket."""
@@ -109,7 +111,9 @@ class StampedSocket:
         if now.sent:
             self._retired.append(now)
             if len(self._retired) > _RETIRED:
-                self._retired.pop(0).sock.close()
+                oldest = self._retired.pop(0)
+                self.outstanding -= oldest.sent * self._each - oldest.seen
+                oldest.sock.close()
             self._now = self._fresh()
             self.send = self._now.sock.send
         else:
@@ -121,9 +125,9 @@ class StampedSocket:
         return self._held
 
     @property
-    def outstanding(self) -> int:
-        """Stamps due and not collected, retired sockets included."""
-        return sum(each.sent * self._each - each.seen for each in (*self._retired, self._now))
+    def full(self) -> bool:
+        """True when stamps must be stored before more can be collected."""
+        return self._held > _HELD - _BATCH
 
     def collect(self) -> int:
         """Take a batch of stamps from the kernel without looking at them; returns how many."""
@@ -152,6 +156,7 @@ class StampedSocket:
             raise OSError(code, os.strerror(code))
         self._owner[start : start + got] = counted
         counted.seen += got
+        self.outstanding -= got
         self._held += got
         return int(got)
 

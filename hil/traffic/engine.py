@@ -1,0 +1,283 @@
+"""One run: flows offered and received by two processes, rows filed while it lasts, then joined."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hil.clock import Deadline
+from hil.errors import HilError, Interrupted, UsageError
+from hil.samples import store
+from hil.samples.measurement import Measurement
+from hil.samples.table import ARRIVED, PLANNED, SENT, Table
+from hil.traffic.assemble import Taken, assemble, measurement_id
+from hil.traffic.flow import Flow
+from hil.traffic.host import host_counters, host_facts
+from hil.traffic.orders import Orders, private_directory, write_orders
+from hil.traffic.process import Child
+from hil.traffic.progress import Progress, Tally
+from hil.traffic.watch import realtime_offset_ns
+
+DRAIN_NS: Final = 2_000_000_000
+LONGEST_DRAIN_NS: Final = 12_000_000_000
+_GRACE_NS: Final = 200_000_000  # after the last probe has come, for duplicates of it
+_CUT_SHORT_NS: Final = 500_000_000  # drain of a run that was stopped
+_MARGIN_NS: Final = 50_000_000  # between the order to start and the first warm-up frame
+_SETTLED_NS: Final = 500_000_000  # after which a sent row has its stamp, if it ever gets one
+_LOOK_S: Final = 0.1
+_SHOW_NS: Final = 500_000_000
+_END_NS: Final = 5_000_000_000
+
+
+class RunInterrupted(Interrupted):
+    """A run that was stopped by a signal; `measurements` hold what was taken until then."""
+
+    def __init__(self, text: str, measurements: Sequence[Measurement]) -> None:
+        self.measurements = tuple(measurements)
+        super().__init__(text)
+
+
+def run(
+    flows: Sequence[Flow],
+    *,
+    directory: Path,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    launcher: Sequence[str] = (),
+    drain_ns: int = DRAIN_NS,
+    warm_up: int = 20,
+) -> tuple[Measurement, ...]:
+    """Offer `flows` together and measure each; one measurement per flow, in their order.
+
+    While it runs, rows go to Arrow streams in `directory`, one set per measurement, named by its
+    id; at the end they become one Parquet file of samples. A killed run leaves the streams, which
+    `hil.samples.store.recover` reads.
+
+    Args:
+        flows: what to offer; all start together.
+        directory: where the rows go; made if need be.
+        progress: called about twice a second.
+        stop: when set, the run ends early and in order; its measurements are not complete.
+        launcher: words put before the command of either process, to give it its capabilities.
+        drain_ns: how long to wait for the last packets, at most 12 s; less when all have come.
+        warm_up: frames sent before the schedule, for each flow, and not judged.
+
+    Raises:
+        UsageError: the flows do not fit their ports, or this process lacks the capabilities.
+        RigError: a process died, or a next hop does not answer.
+        RunInterrupted: SIGINT or SIGTERM came; both are taken over while the run lasts, if it is
+            in the main thread. A second one ends it at once.
+    """
+    if not flows:
+        raise UsageError("a run needs at least one flow")
+    directory.mkdir(parents=True, exist_ok=True)
+    number = secrets.randbits(64)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(_signals_noted())
+        with private_directory() as shared:
+            orders = write_orders(shared, flows, number, warm_up, launched=bool(launcher))
+            files = [store.Files(directory, measurement_id(number, k)) for k in range(len(flows))]
+            session = _Session(flows, orders, files, progress)
+            stack.callback(session.close)
+            session.start(launcher)
+        stopped = session.offer(lambda: bool(signals) or (stop is not None and stop.is_set()))
+        taken = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped=stopped)
+        session.end_streams()
+        measurements = tuple(
+            _measured(flow, k, orders, files[k], taken) for k, flow in enumerate(flows)
+        )
+    if signals:
+        name = signal.Signals(signals[0]).name
+        raise RunInterrupted(f"stopped by {name} before the run was complete", measurements)
+    return measurements
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM are noted instead of acted on, the first time; only in the main thread."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    for each in before:
+        signal.signal(each, note)
+    try:
+        yield noted
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+
+
+@dataclass(slots=True)
+class _Session:
+    """The two processes of a run, and the streams their rows go to."""
+
+    flows: Sequence[Flow]
+    orders: Orders
+    files: Sequence[store.Files]
+    progress: Callable[[Progress], None] | None
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _writers: dict[str, list[store.StreamWriter]] = field(default_factory=dict)
+    _tallies: list[Tally] = field(default_factory=list)
+    _published: deque[tuple[int, int]] = field(default_factory=deque)
+    _sender: Child = field(init=False)
+    _receiver: Child = field(init=False)
+    _start_ns: int = 0
+    _shown_ns: int = 0
+    _facts: dict[str, Any] = field(default_factory=dict)
+    _done: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, launcher: Sequence[str]) -> None:
+        """Open the streams and start both processes; they have mapped their files on return."""
+        self._receiver = Child("hil.traffic.receiver", self.orders.receiver, launcher)
+        self._stack.callback(self._receiver.close)
+        self._sender = Child("hil.traffic.sender", self.orders.sender, launcher)
+        self._stack.callback(self._sender.close)
+        for number, (flow, files) in enumerate(zip(self.flows, self.files, strict=True)):
+            about = {"flow": number, "name": flow.name, "traffic": dict(flow.traffic)}
+            with store.StreamWriter(files.planned, PLANNED, about) as planned:
+                planned.append(flow.planned)
+            for kind, dtype in (("sent", SENT), ("arrived", ARRIVED)):
+                writer = store.StreamWriter(files.stream(kind), dtype, about)
+                self._stack.callback(writer.close)
+                self._writers.setdefault(kind, []).append(writer)
+            self._tallies.append(Tally(flow.name, flow.planned["seq"]))
+        self._receiver.expect("ready")
+        self._sender.expect("ready")
+        self._facts["host"] = host_facts()
+
+    def offer(self, stopped: Callable[[], bool]) -> bool:
+        """Let the sender run to its end or until `stopped` says so; True when it was stopped."""
+        before = host_counters(self._ports())
+        offset_ns = realtime_offset_ns()
+        self._start_ns = time.monotonic_ns() + self.orders.lead_ns + _MARGIN_NS
+        start = {"go": self._start_ns + offset_ns, "start": self._start_ns}
+        self._receiver.send(start)
+        self._sender.send(start)
+        cut = False
+        while not self._done:
+            if not cut and stopped():
+                cut = True
+                self._sender.send({"stop": True})
+            self._look(_LOOK_S)
+        self._facts["counters_before"] = before
+        return cut
+
+    def drain(self, run: int, drain_ns: int, *, stopped: bool) -> Taken:
+        """Wait for the last packets, end the receiver, and take what is left."""
+        self._take_sent(everything=True)
+        deadline = Deadline.after(min(drain_ns, _CUT_SHORT_NS) if stopped else drain_ns)
+        while not deadline.passed and any(each.received < each.sent for each in self._tallies):
+            self._look(min(_LOOK_S, deadline.left_s))
+        grace = Deadline.after(_GRACE_NS)
+        while not grace.passed:
+            self._look(min(_LOOK_S, grace.left_s))
+        self._receiver.send({"finish": True})
+        report: Any = None
+        end = Deadline.after(_END_NS)
+        while report is None and not end.passed:
+            for line in self._receiver.hear(_LOOK_S):
+                report = line.get("done")
+                break
+            self._take_arrived()
+        if report is None:
+            raise HilError("the receiver did not end in time")
+        self._take_arrived()
+        counters = host_counters(self._ports()).since(self._facts["counters_before"])
+        return Taken(
+            run=run,
+            scheduled=self._done["scheduled"],
+            complete=not stopped,
+            sender=self._done,
+            receiver=report,
+            host={"facts": self._facts["host"], "counters": counters},
+        )
+
+    def _ports(self) -> list[Any]:
+        return list(dict.fromkeys(p for flow in self.flows for p in (flow.tx, flow.rx)))
+
+    def _look(self, timeout_s: float) -> None:
+        """Hear the processes, file the rows they have, show how far it is."""
+        children = [self._receiver] if self._done else [self._receiver, self._sender]
+        ready = select.select([child.fileno for child in children], [], [], timeout_s)[0]
+        if not self._done and self._sender.fileno in ready:
+            for line in self._sender.hear():
+                if "done" in line:
+                    self._done = line["done"]
+                    break
+        if self._receiver.fileno in ready:
+            list(self._receiver.hear())
+        self._take_sent(everything=False)
+        self._take_arrived()
+        self._show()
+
+    def _take_sent(self, *, everything: bool) -> None:
+        """Take the sent rows that have their stamps by now, or all there are."""
+        ring, now = self.orders.sent, time.monotonic_ns()
+        self._published.append((now, ring.written))
+        settled = ring.written if everything else 0
+        while self._published and self._published[0][0] <= now - _SETTLED_NS:
+            settled = max(settled, self._published.popleft()[1])
+        self._file("sent", ring.take(settled), Tally.add_sent)
+
+    def _take_arrived(self) -> None:
+        ring = self.orders.arrived
+        self._file("arrived", ring.take(ring.written), Tally.add_arrived)
+
+    def _file(self, kind: str, rows: Table, add: Callable[[Tally, Table], None]) -> None:
+        if not len(rows):
+            return
+        for number, writer in enumerate(self._writers[kind]):
+            mine = rows[rows["flow"] == number]
+            if len(mine):
+                writer.append(mine)
+                add(self._tallies[number], mine)
+
+    def _show(self) -> None:
+        now = time.monotonic_ns()
+        if self.progress is None or now < self._shown_ns + _SHOW_NS:
+            return
+        self._shown_ns = now
+        last = max(int(flow.planned["offset_ns"][-1]) for flow in self.flows)
+        left = 0 if self._done else max(1, self._start_ns + last - now)
+        self.progress(Progress(tuple(each.progress() for each in self._tallies), left))
+
+    def end_streams(self) -> None:
+        """End the streams properly."""
+        for writers in self._writers.values():
+            for writer in writers:
+                writer.close()
+
+    def close(self) -> None:
+        """End what still runs; may be called twice."""
+        self._stack.close()
+
+
+def _measured(
+    flow: Flow, number: int, orders: Orders, files: store.Files, taken: Taken
+) -> Measurement:
+    """The measurement of one flow; its streams become a Parquet file."""
+    sent = store.read_stream(files.sent, SENT).rows
+    arrived = store.read_stream(files.arrived, ARRIVED).rows
+    measurement = assemble(flow, number, orders.compiled[number], sent, arrived, taken)
+    about = {"flow": number, "name": flow.name, "complete": measurement.complete}
+    store.write(files.parquet, measurement.samples, about)
+    for stream in (files.planned, files.sent, files.arrived):
+        stream.unlink()
+    return measurement

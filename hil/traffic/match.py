@@ -1,0 +1,266 @@
+"""Which of the frames that arrive are ours, and whether any byte of them changed on the way.
+
+A frame is judged from the network header on; the link header may change on any bridge.
+
+- The probe's CRC and sum are right and its run and flow are ours: *ours*. Every other byte is
+  compared with what was sent; a difference, or a length that was not sent, is *damage*.
+- They are right and run or flow are not ours: *foreign*.
+- They are wrong, and most of the bytes that never change are those of a frame of that length: ours
+  and damaged. Its sequence number is believed only where the probe that was sent under that number
+  agrees with what came in at least 32 of 40 bytes: any byte of a wrong number would change the
+  number, the planned time, the CRC and the balance word. Else the frame is *unreadable*.
+- Anything else of our kind (our EtherType, our UDP port, or the magic number) is foreign; what is
+  not of our kind is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.samples.table import ARRIVED, DAMAGED, NOT_TAKEN, TRAILER_BAD, UNREADABLE, Table, blank
+from hil.traffic.ring import Batch
+from hil.wire import probe
+from hil.wire.trailer import Format, Reading
+
+_AGREE: Final = 32  # of the 40 bytes of a probe
+_RUN_WRONG: Final = 4  # of the 8 bytes of a run id
+_RUN_AT: Final = slice(8, 16)
+_TOTAL: Final = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A frame of one flow and length, link header left out, and the bytes that must not change."""
+
+    size: int  #: packet size as planned
+    payload: NDArray[np.uint8]
+    fixed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one flow sends to this port. `offsets_ns` are the planned times by sequence number."""
+
+    flow: int
+    probe_at: int  #: after the link header
+    ethernet: bool  #: layer ethernet: its EtherType makes any frame of it one of our kind
+    udp_port: int | None
+    routed: bool
+    offsets_ns: NDArray[np.int64]
+    shapes: dict[int, Shape]  #: by length after the link header
+
+
+@dataclass(slots=True)
+class Matched:
+    """What a batch holds: rows of `ARRIVED`, and how many frames were of no use."""
+
+    rows: Table
+    foreign: int = 0
+    warm_up: dict[int, int] = field(default_factory=dict)
+
+
+class Matcher:
+    """Judges the frames of one port."""
+
+    def __init__(self, run: int, flows: Sequence[Expected], tap: Format | None) -> None:
+        self._run, self._tap = run, tap
+        self._flows = {each.flow: each for each in flows}
+        self._places = sorted({each.probe_at for each in flows})
+        self._lengths = np.unique([length for each in flows for length in each.shapes])
+        self._run_bytes = np.frombuffer(run.to_bytes(8, "big"), np.uint8)
+        self._last_tail = b""
+        self.start_ns: int | None = None  #: of the schedule, on the realtime clock; once known
+
+    def match(self, batch: Batch, user_ns: int) -> Matched:
+        """Judge a batch that the reader saw at `user_ns`."""
+        bodies, reading = self._trailers(batch)
+        probes, place = self._probes(batch, bodies)
+        whole = (place >= 0) & probe.intact(probes)
+        fields = probe.decode(probes)
+        flows = fields["flow"].astype(np.int64)
+        here = np.isin(flows, list(self._flows)) & (fields["run"] == self._run)
+        ours = whole & here & self._planned(fields, flows)
+        warm = ours & ((fields["flags"] & probe.WARM_UP) != 0)
+        flags = np.zeros(len(bodies), np.uint16)
+        sequence = fields["seq"].copy()
+        for flow in np.unique(flows[ours & ~warm]).tolist():
+            mine = np.flatnonzero(ours & ~warm & (flows == flow))
+            flags[mine[self._changed(batch.payload, bodies, mine, self._flows[flow])]] = DAMAGED
+        foreign = whole & ~ours
+        for row in np.flatnonzero(~whole).tolist():
+            found = self._damaged(batch.payload[row], int(bodies[row]))
+            if found is None:
+                foreign[row] = self._of_our_kind(batch.payload[row], place[row] >= 0)
+                continue
+            flows[row], sequence[row], trusted = found
+            ours[row] = True
+            flags[row] = DAMAGED if trusted else DAMAGED | UNREADABLE
+        keep = ours & ~warm
+        rows = blank(ARRIVED, int(keep.sum()))
+        rows["flow"], rows["seq"] = flows[keep], sequence[keep]
+        rows["size"] = self._sizes(flows[keep], bodies[keep])
+        rows["rx_user_ns"], rows["rx_kernel_ns"] = user_ns, batch.kernel_ns[keep]
+        rows["flags"] = flags[keep]
+        if reading is not None:
+            _note_trailers(rows, reading, keep)
+        seen, counts = np.unique(flows[warm], return_counts=True)
+        return Matched(
+            rows, int(foreign.sum()), dict(zip(seen.tolist(), counts.tolist(), strict=True))
+        )
+
+    def _trailers(self, batch: Batch) -> tuple[NDArray[np.int64], Reading | None]:
+        """Length of each frame without its trailer, and the trailers where a tap leaves them."""
+        if self._tap is None:
+            return batch.lengths, None
+        size, width = self._tap.size, batch.payload.shape[1]
+        start = np.clip(batch.lengths - size, 0, max(0, width - size))
+        places = np.minimum(start[:, None] + np.arange(size), width - 1)
+        tails = np.take_along_axis(batch.payload, places, axis=1)
+        reading = self._tap.decode(tails)
+        there = (batch.lengths <= batch.captured) & (batch.lengths > size)
+        bare = batch.lengths - size
+        good = reading.good & there & ~self._stale(tails)
+        shorter = np.isin(bare, self._lengths) & ~np.isin(batch.lengths, self._lengths)
+        bodies = np.where(there & (reading.good | shorter), bare, batch.lengths)
+        return bodies, Reading(
+            good,
+            reading.release_ns,
+            reading.ingress_ns,
+            reading.lateness_ns,
+            reading.seq,
+            reading.flags,
+        )
+
+    def _stale(self, tails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Where a trailer is the very one of the frame before: a tap marks each frame anew."""
+        before = np.roll(tails, 1, axis=0)
+        stale = np.asarray((tails == before).all(axis=1))
+        stale[0] = tails[0].tobytes() == self._last_tail
+        self._last_tail = tails[-1].tobytes()
+        return stale
+
+    def _probes(
+        self, batch: Batch, bodies: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The 40 bytes of each probe, and where they were found (-1: no magic number)."""
+        count, width = batch.payload.shape
+        probes = np.zeros((count, probe.SIZE), np.uint8)
+        place = np.full(count, -1, np.int64)
+        for at in self._places:
+            if at + probe.SIZE > width:
+                continue
+            candidates = batch.payload[:, at : at + probe.SIZE]
+            fits = np.minimum(bodies, batch.captured) >= at + probe.SIZE
+            found = (place < 0) & fits & probe.resembles(candidates)
+            probes[found], place[found] = candidates[found], at
+        return probes, place
+
+    def _planned(self, fields: NDArray[Any], flows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where the sequence number is one of the plan."""
+        known = np.zeros(len(flows), np.bool_)
+        for flow, expected in self._flows.items():
+            known |= (flows == flow) & (fields["seq"] < len(expected.offsets_ns))
+        return known
+
+    @staticmethod
+    def _changed(
+        payload: NDArray[np.uint8],
+        bodies: NDArray[np.int64],
+        rows: NDArray[np.intp],
+        expected: Expected,
+    ) -> NDArray[np.bool_]:
+        """Which of `rows`, intact probes of one flow, differ elsewhere from what was sent."""
+        changed = np.ones(len(rows), np.bool_)
+        lengths = bodies[rows]
+        for length in np.unique(lengths).tolist():
+            shape = expected.shapes.get(length)
+            if shape is None or length > payload.shape[1]:
+                continue
+            these = lengths == length
+            frames = payload[rows[these], :length]
+            different = ((frames != shape.payload) & shape.fixed).any(axis=1)
+            if expected.routed and expected.udp_port is not None:
+                different |= ~checksums_right(frames)
+            changed[these] = different
+        return changed
+
+    def _damaged(self, frame: NDArray[np.uint8], length: int) -> tuple[int, int, bool] | None:
+        """Flow, sequence and whether it is believed, of a damaged probe; None: not ours."""
+        best: tuple[float, Expected] | None = None
+        for expected in self._flows.values():
+            shape = expected.shapes.get(length)
+            if shape is None or length > len(frame):
+                continue
+            at = expected.probe_at
+            if (frame[at:][_RUN_AT] != self._run_bytes).sum() >= _RUN_WRONG:
+                continue
+            alike = (
+                float((frame[:length] == shape.payload)[shape.fixed].mean())
+                if (shape.fixed.any())
+                else 1.0
+            )
+            if alike >= 0.5 and (best is None or alike > best[0]):
+                best = alike, expected
+        if best is None:
+            return None
+        expected = best[1]
+        received = frame[expected.probe_at : expected.probe_at + probe.SIZE]
+        sequence = int(probe.decode(received[None])["seq"][0])
+        return expected.flow, sequence, self._believed(received, sequence, expected)
+
+    def _believed(self, received: NDArray[np.uint8], sequence: int, expected: Expected) -> bool:
+        if self.start_ns is None or sequence >= len(expected.offsets_ns):
+            return False
+        intended = self.start_ns + int(expected.offsets_ns[sequence])
+        sent = probe.encode(self._run, expected.flow, np.array([sequence], np.uint64), intended)[0]
+        return int((sent == received).sum()) >= _AGREE
+
+    def _of_our_kind(self, frame: NDArray[np.uint8], magic: bool) -> bool:
+        for expected in self._flows.values():
+            if expected.ethernet or magic:
+                return True
+            if expected.udp_port is not None and len(frame) >= 24:
+                port = int(frame[22]) << 8 | int(frame[23])
+                if port == expected.udp_port and frame[9] == 17:
+                    return True
+        return False
+
+    def _sizes(self, flows: NDArray[np.int64], bodies: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Packet sizes: what arrived, with the link header where the layer counts it."""
+        sizes = bodies.copy()
+        for flow, expected in self._flows.items():
+            if expected.shapes and expected.ethernet:
+                length, shape = next(iter(expected.shapes.items()))
+                sizes[flows == flow] += shape.size - length
+        return sizes
+
+
+def _note_trailers(rows: Table, reading: Reading, keep: NDArray[np.bool_]) -> None:
+    good = reading.good[keep]
+    for column, values in (
+        ("trailer_release_ns", reading.release_ns),
+        ("trailer_ingress_ns", reading.ingress_ns),
+        ("trailer_lateness_ns", reading.lateness_ns),
+    ):
+        rows[column] = np.where(good, values[keep], NOT_TAKEN)
+    rows["flags"][~good] |= TRAILER_BAD
+
+
+def checksums_right(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where the IPv4 header checksum and the UDP checksum of a packet are right (RFC 1071).
+
+    `frames` are whole IPv4 packets without options, all of one length. A UDP checksum of 0 means
+    that none was made (RFC 768).
+    """
+    if frames.shape[1] % 2:
+        frames = np.pad(frames, ((0, 0), (0, 1)))
+    words = np.ascontiguousarray(frames).view(">u2").astype(np.int64)
+    header = words[:, :10].sum(axis=1) % _TOTAL == 0
+    pseudo = words[:, 6:10].sum(axis=1) + 17 + words[:, 12]
+    datagram = (pseudo + words[:, 10:].sum(axis=1)) % _TOTAL == 0
+    return np.asarray(header & (datagram | (words[:, 13] == 0)))

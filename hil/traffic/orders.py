@@ -1,0 +1,236 @@
+"""What sender and receiver are told: mapped arrays and a JSON file each, in a private directory.
+
+The directory is gone again once both have mapped it, so nothing is left behind however a run ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.errors import UsageError
+from hil.samples.table import ARRIVED, SENT
+from hil.traffic.compile import Compiled, compile_flow, fixed
+from hil.traffic.exchange import RowRing, capacity_for, save_array
+from hil.traffic.flow import Flow
+from hil.traffic.linux import inside
+from hil.traffic.port import Port
+from hil.traffic.sender import SCHEDULE
+
+_SHARED_MEMORY: Final = Path("/dev/shm")
+_HELD_S: Final = 20.0  # of rows, should the parent not get to take them
+_STALL_NS: Final = 500_000_000  # that a receive ring must outlast
+_WARM_UP_NS: Final = 5_000_000  # between warm-up frames
+WARM_UP_GAP_NS: Final = 60_000_000  # between the last of them and the schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The files of a run, and the rings that rows come back through."""
+
+    receiver: Path
+    sender: Path
+    sent: RowRing
+    arrived: RowRing
+    compiled: tuple[Compiled, ...]
+    lead_ns: int  #: the start of the warm-up before that of the schedule
+
+
+@contextmanager
+def private_directory() -> Iterator[Path]:
+    """A directory that only this user can read, in memory where possible; removed at the end."""
+    base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="hil-", dir=base))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_orders(
+    directory: Path, flows: Sequence[Flow], run: int, warm_up: int, *, launched: bool
+) -> Orders:
+    """Compile the flows and write down everything their processes need.
+
+    `launched` says that a launcher stands between this process and its children.
+
+    Raises: UsageError where a flow does not fit its ports; RigError where a next hop is silent.
+    """
+    udp = _udp_ports(flows)
+    compiled = tuple(compile_flow(flow, port) for flow, (port, _) in zip(flows, udp, strict=True))
+    schedule, templates, frames = _merged(flows, compiled)
+    save_array(directory / "schedule.npy", schedule)
+    save_array(directory / "sending.npy", np.frombuffer(frames, np.uint8))
+    lead = warm_up * _WARM_UP_NS + WARM_UP_GAP_NS
+    shared: dict[str, Any] = {
+        "run": run,
+        "directory": str(directory),
+        "parent": None if launched else os.getpid(),
+    }
+    span = max(int(schedule["offset_ns"][-1]), 1)
+    rate = len(schedule) * 1e9 / span
+    try:
+        capacity = capacity_for(len(schedule), _HELD_S, rate)
+        sent = RowRing.create(directory / "sent", SENT, capacity)
+        arrived = RowRing.create(directory / "arrived", ARRIVED, 2 * capacity)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UsageError(f"no room for the rows of the run in {directory.parent}") from None
+    outlets = _distinct(flow.tx for flow in flows)
+    sending = shared | {
+        "capacity": sent.capacity,
+        "templates": templates,
+        "ports": [
+            {
+                "name": port.name,
+                "interface": port.interface,
+                "namespace": port.namespace,
+                "kind": port.kind,
+                "hardware": False,
+            }
+            for port in outlets
+        ],
+        "outlet_of_flow": [outlets.index(flow.tx) for flow in flows],
+        "warm_up": _warm_up(schedule, len(flows), warm_up),
+    }
+    receiving = shared | {
+        "capacity": arrived.capacity,
+        "ports": _inlets(directory, flows, compiled, [held for _, held in udp]),
+    }
+    for name, orders in (("sender", sending), ("receiver", receiving)):
+        (directory / f"{name}.json").write_text(json.dumps(orders))
+    return Orders(
+        directory / "receiver.json", directory / "sender.json", sent, arrived, compiled, lead
+    )
+
+
+def _distinct(ports: Iterable[Port]) -> list[Port]:
+    return list(dict.fromkeys(ports))
+
+
+def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
+    """For each flow a free UDP port at its destination, and whether it can be held there.
+
+    An address that is not the host's own cannot be held, and need not be: no kernel answers there.
+    """
+    found: list[tuple[int, bool]] = []
+    for index, flow in enumerate(flows):
+        if flow.layer != "udp" or flow.template is not None:
+            found.append((0, False))
+            continue
+        address = str(flow.rx.address.ip)
+        with inside(flow.rx.namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.bind((address, 0))
+                found.append((sock.getsockname()[1], True))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                found.append((49_153 + index, False))
+    return found
+
+
+def _merged(
+    flows: Sequence[Flow], compiled: Sequence[Compiled]
+) -> tuple[NDArray[Any], list[tuple[int, int, int]], bytes]:
+    """One schedule in order of time; the place of each template's frame; all frames in a row."""
+    parts: list[NDArray[Any]] = []
+    places: list[tuple[int, int, int]] = []
+    frames = bytearray()
+    for number, (flow, made) in enumerate(zip(flows, compiled, strict=True)):
+        part = np.zeros(len(flow.planned), SCHEDULE)
+        part["offset_ns"], part["seq"] = flow.planned["offset_ns"], flow.planned["seq"]
+        part["flow"] = number
+        for size, template in made.templates.items():
+            part["template"][flow.planned["size"] == size] = len(places)
+            places.append((len(frames), len(template.frame), template.probe_at))
+            frames += template.frame
+        parts.append(part)
+    merged = np.concatenate(parts)
+    return merged[np.argsort(merged["offset_ns"], kind="stable")], places, bytes(frames)
+
+
+def _warm_up(schedule: NDArray[Any], flows: int, count: int) -> list[tuple[int, int, int]]:
+    """When (before the start), of which flow and which frame each warm-up frame is."""
+    first = [int(schedule["template"][schedule["flow"] == flow][0]) for flow in range(flows)]
+    start = -WARM_UP_GAP_NS - count * _WARM_UP_NS
+    return [
+        (start + turn * _WARM_UP_NS + flow * (_WARM_UP_NS // flows), flow, first[flow])
+        for turn in range(count)
+        for flow in range(flows)
+    ]
+
+
+def _inlets(
+    directory: Path, flows: Sequence[Flow], compiled: Sequence[Compiled], held: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """The receiver's ports; their frames and masks go to files."""
+    payloads, masks = bytearray(), bytearray()
+    by_port: dict[Port, list[dict[str, Any]]] = {}
+    for number, (flow, made) in enumerate(zip(flows, compiled, strict=True)):
+        shapes: list[tuple[int, int, int]] = []
+        for template in made.templates.values():
+            payload = template.frame[template.link :]
+            shapes.append((len(payload), template.size, len(payloads)))
+            payloads += payload
+            masks += fixed(template, routed=made.routed).tobytes()
+        one = next(iter(made.templates.values()))
+        offsets = f"offsets-{number}.npy"
+        save_array(directory / offsets, np.ascontiguousarray(_by_sequence(flow)))
+        by_port.setdefault(flow.rx, []).append(
+            {
+                "flow": number,
+                "probe_at": one.probe_at - one.link,
+                "ethernet": flow.layer == "ethernet",
+                "udp_port": made.udp_port,
+                "hold": held[number],
+                "routed": made.routed,
+                "offsets": offsets,
+                "shapes": shapes,
+            }
+        )
+    save_array(directory / "frames.npy", np.frombuffer(bytes(payloads), np.uint8))
+    save_array(directory / "fixed.npy", np.frombuffer(bytes(masks), np.bool_))
+    return [
+        {
+            "name": port.name,
+            "interface": port.interface,
+            "namespace": port.namespace,
+            "kind": port.kind,
+            "tap": port.tap,
+            "address": str(port.addresses[0].ip) if port.addresses else None,
+            "slots": _slots([flow for flow in flows if flow.rx == port]),
+            "flows": told,
+        }
+        for port, told in by_port.items()
+    ]
+
+
+def _by_sequence(flow: Flow) -> NDArray[np.int64]:
+    """The planned offsets, indexed by sequence number."""
+    offsets = np.zeros(int(flow.planned["seq"].max()) + 1, np.int64)
+    offsets[flow.planned["seq"]] = flow.planned["offset_ns"]
+    return offsets
+
+
+def _slots(flows: Sequence[Flow]) -> int:
+    """Frames that can come while nobody takes any, with room for duplicates."""
+    most = 0
+    for flow in flows:
+        offsets = flow.planned["offset_ns"]
+        ends = np.searchsorted(offsets, offsets + _STALL_NS, side="right")
+        most += int((ends - np.arange(len(offsets))).max())
+    return max(4096, 2 * most)

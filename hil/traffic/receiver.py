@@ -1,0 +1,253 @@
+"""The receiver process: one ring for each port, everything that arrives judged and handed on.
+
+Started by `hil.traffic.engine` with the path of its orders, a JSON file. It says ``ready``, hears
+``go`` with the start of the schedule and later ``finish``, and ends with ``done``. It also ends
+when its parent does.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hil.errors import HilError, UsageError
+from hil.samples.table import ARRIVED
+from hil.traffic import linux
+from hil.traffic.exchange import Lines, RowRing, load_array
+from hil.traffic.match import Expected, Matcher, Shape
+from hil.traffic.ring import MOST, ReceiveRing
+from hil.traffic.watch import ClockWatch, StallWatch
+from hil.wire import probe
+from hil.wire.trailer import FORMATS
+
+TICK_NS: Final = 2_000_000  #: between two looks at a ring that holds frames
+_IDLE_NS: Final = 20_000_000
+_ARMING_S: Final = 0.06  # the kernel switches receive stamps on by a work queue
+_MOST_LENGTHS: Final = 64  # told apart one by one; beyond that, a range
+_BEHIND: Final = 64  # batches of one port before the others have their turn
+
+
+class _Inlet:
+    """One receiving port."""
+
+    def __init__(self, order: Mapping[str, Any], run: int, directory: Path) -> None:
+        flows = [_expected(each, directory) for each in order["flows"]]
+        tap = FORMATS[order["tap"]] if order["tap"] else None
+        self.name: str = order["name"]
+        self.matcher = Matcher(run, flows, tap)
+        self.foreign = 0
+        self.warm_up = 0
+        self.frames = 0
+        self._held: list[socket.socket] = []
+        link = probe.ETHERNET_HEADER if order["kind"] == "ethernet" else 0
+        longest = max(length for flow in flows for length in flow.shapes)
+        widest = longest + link + probe.VLAN_TAG + (tap.size if tap else 0)
+        program = arrival_filter(flows, link, tap.size if tap else 0)
+        with linux.inside(order["namespace"]):
+            try:
+                self.ring = ReceiveRing(order["interface"], program, widest, order["slots"])
+            except OSError as error:
+                raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
+            for each in order["flows"]:
+                if each["hold"]:
+                    self._held.append(_silent(order["address"], each["udp_port"], self.name))
+
+    def turn(self, arrived: RowRing) -> tuple[int, int]:
+        """Hand on what has arrived: frames seen, and rows there was no room for."""
+        seen = lost = 0
+        for _ in range(_BEHIND):
+            batch = self.ring.take()
+            if batch is None:
+                break
+            matched = self.matcher.match(batch, time.time_ns())
+            lost += len(matched.rows) - arrived.append(matched.rows)
+            self.foreign += matched.foreign
+            self.warm_up += sum(matched.warm_up.values())
+            seen += len(batch.lengths)
+            if len(batch.lengths) < MOST // 2:
+                break
+        self.frames += seen
+        return seen, lost
+
+    def close(self) -> None:
+        for sock in self._held:
+            sock.close()
+        self.ring.sock.close()
+
+
+def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
+    frames = load_array(directory / "frames.npy")
+    must = load_array(directory / "fixed.npy")
+    shapes = {
+        length: Shape(
+            size,
+            np.array(frames[start : start + length]),
+            np.array(must[start : start + length]),
+        )
+        for length, size, start in order["shapes"]
+    }
+    return Expected(
+        flow=order["flow"],
+        probe_at=order["probe_at"],
+        ethernet=order["ethernet"],
+        udp_port=order["udp_port"],
+        routed=order["routed"],
+        offsets_ns=load_array(directory / order["offsets"]),
+        shapes=shapes,
+    )
+
+
+def _silent(address: str, port: int, name: str) -> socket.socket:
+    """A UDP socket that takes datagrams and keeps none: so the kernel sends no ICMP for them."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    linux.attach_filter(sock, linux.DROP_ALL)
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise UsageError(f"port {name} cannot use UDP {address}:{port}: {error.strerror}") from None
+    return sock
+
+
+def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linux.Instruction, ...]:
+    """A classic BPF program that keeps what may be ours, so that other traffic costs little.
+
+    Kept is our EtherType and, of IPv4, what has one of our UDP ports or one of our lengths: a frame
+    whose header was damaged on the way still has its length.
+    """
+    keep = (linux.BPF_RET, 0, 0, linux.KEEP_ALL)
+    drop = (linux.BPF_RET, 0, 0, 0)
+    program: list[linux.Instruction] = []
+    if link:
+        program.append((linux.BPF_LD_HALF, 0, 0, 12))
+        if any(flow.ethernet for flow in flows):
+            program += [(linux.BPF_JEQ, 0, 1, probe.ETHERTYPE), keep]
+        program += [(linux.BPF_JEQ, 1, 0, linux.ETH_P_IP), drop]
+    udp = [flow for flow in flows if not flow.ethernet]
+    lengths = sorted(
+        {length + link + extra for flow in udp for length in flow.shapes for extra in {0, trailer}}
+    )
+    program.append((linux.BPF_LD_LENGTH, 0, 0, 0))
+    if len(lengths) > _MOST_LENGTHS:
+        low, high = lengths[0], lengths[-1]
+        program += [(linux.BPF_JGE, 0, 2, low), (linux.BPF_JGT, 1, 0, high), keep]
+    else:
+        for length in lengths:
+            program += [(linux.BPF_JEQ, 0, 1, length), keep]
+    program.append((linux.BPF_LD_HALF, 0, 0, link + probe.IPV4_HEADER + 2))
+    for port in sorted({flow.udp_port for flow in udp if flow.udp_port is not None}):
+        program += [(linux.BPF_JEQ, 0, 1, port), keep]
+    program.append(drop)
+    return tuple(program)
+
+
+class Receiver:
+    """The loop of the process."""
+
+    def __init__(self, orders: Mapping[str, Any], lines: Lines) -> None:
+        directory = Path(orders["directory"])
+        self._lines = lines
+        self._arrived = RowRing(directory / "arrived", ARRIVED, orders["capacity"])
+        self._inlets = [_Inlet(each, orders["run"], directory) for each in orders["ports"]]
+        self._poll = select.poll()
+        for inlet in self._inlets:
+            self._poll.register(inlet.ring.sock, select.POLLIN)
+        self._clock, self._stalls = ClockWatch(), StallWatch()
+        self._overrun = 0
+        self._finish = False
+
+    def run(self) -> None:
+        """Receive until told to finish or the parent is gone."""
+        time.sleep(_ARMING_S)
+        self._lines.send({"ready": {inlet.name: inlet.ring.slots for inlet in self._inlets}})
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        while not self._lines.closed and not self._finish:
+            self._clock.look(time.monotonic_ns())
+            self._hear()
+            self._rest(busy=self._turn())
+        if self._lines.closed:
+            return
+        while self._turn():
+            pass
+        self._lines.send({"done": self._report()})
+
+    def _turn(self) -> bool:
+        busy = False
+        for inlet in self._inlets:
+            seen, lost = inlet.turn(self._arrived)
+            busy |= seen > 0
+            self._overrun += lost
+        return busy
+
+    def _hear(self) -> None:
+        for line in self._lines.receive():
+            if "go" in line:
+                for inlet in self._inlets:
+                    inlet.matcher.start_ns = line["go"]
+            self._finish |= "finish" in line
+
+    def _rest(self, *, busy: bool) -> None:
+        """Wait a tick while frames come, else until one comes; the sleeper that watches stalls."""
+        start = time.monotonic_ns()
+        if busy:
+            time.sleep(TICK_NS / 1e9)
+            due = start + TICK_NS
+        elif self._poll.poll(_IDLE_NS // 1_000_000):
+            return
+        else:
+            due = start + _IDLE_NS
+        self._stalls.woke(time.monotonic_ns() - due, time.time_ns())
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "ports": {
+                inlet.name: {
+                    "frames": inlet.frames,
+                    "foreign": inlet.foreign,
+                    "warm_up": inlet.warm_up,
+                    "ring_drops": inlet.ring.dropped(),
+                }
+                for inlet in self._inlets
+            },
+            "overrun": self._overrun,
+            "clock": self._clock.report(),
+            "stalls": self._stalls.report(),
+        }
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        for inlet in self._inlets:
+            inlet.close()
+
+
+def main() -> int:
+    """Run the process; 0 when it ended in order."""
+    orders = json.loads(Path(sys.argv[1]).read_text())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not linux.end_with_parent(orders["parent"], signal.SIGKILL):
+        return 1
+    lines = Lines(0, 1)
+    try:
+        receiver = Receiver(orders, lines)
+        linux.be_prompt()
+        receiver.run()
+    except (HilError, OSError) as error:
+        lines.send({"error": str(error), "usage": isinstance(error, UsageError)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
