@@ -1,7 +1,7 @@
 """Traffic: flows from one port to another, sent on a grid, timed in the kernel, counted exactly.
 
-Names are loaded when they are first used (PEP 562): the sender and receiver processes, whose modules
-are in this room, start without what only their parent needs.
+Names are loaded when they are first used (PEP 562): the sender and receiver processes, whose
+modules are in this room, start without what only their parent needs.
 """
 
 from __future__ import annotations
