@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 WHOLE: Final = "(file)"
 """Stands for the path where the fault is the file's own."""
 
-_PLAIN_KEY: Final = re.compile(r"[\w${}/.+@()-]+")
+_PLAIN_KEY: Final = re.compile(r"[\w${}/.+@()<-]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)

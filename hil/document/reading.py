@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingType
-from collections.abc import Sequence as SequenceType
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, TypeVar
 
@@ -33,9 +32,10 @@ class Document:
     (duplicate keys, unknown anchors), found while reading on.
     """
 
-    def __init__(self, source: str, root: Mapping, faults: SequenceType[Fault] = ()) -> None:
+    def __init__(self, source: str, root: Mapping, composer: Composer) -> None:
         self.source = source
-        self.faults = tuple(faults)
+        self.faults = tuple(composer.faults)
+        self._broken = frozenset(composer.broken)
         self._root = root
 
     def plain(self, path: Path = ()) -> Any:
@@ -108,6 +108,7 @@ class Document:
                 (*path, *place), "; or ".join(dict.fromkeys(a.what for a in about)), about[0].at
             )
             for place, about in found.items()
+            if (*path, *place) not in self._broken
         ]
 
     def _walk(self, path: Path) -> tuple[list[Entry], int]:
@@ -164,7 +165,7 @@ def read(path: str | FilePath) -> Document:
         raise _refused(source, f"is empty; {_TOP}")
     if not isinstance(root, Mapping):
         raise _refused(source, f"holds no mapping; {_TOP}")
-    return Document(source, root, composer.faults)
+    return Document(source, root, composer)
 
 
 def load(

@@ -32,6 +32,8 @@ def explain(error: MarkedYAMLError) -> tuple[int, int, str]:
     mark, context = error.problem_mark or error.context_mark, error.context_mark
     if _UNCLOSED.search(problem) and context is not None:
         return context.line + 1, context.column + 1, "a quote that is never closed"
+    if "could not find expected ':'" in problem and context is not None:
+        mark = context
     place = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
     opened = place[0] if context is None else context.line + 1
     for pattern, meaning in _MEANING:

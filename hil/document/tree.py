@@ -104,10 +104,14 @@ def _events(text: str) -> Iterator[Any]:
 
 
 class Composer:
-    """Builds the tree of one document; `faults` grows with all that is wrong in its structure."""
+    """Builds the tree of one document; `faults` grows with all that is wrong in its structure.
+
+    `broken` are the paths whose value the file does not really give: nothing more is said of them.
+    """
 
     def __init__(self, text: str, source: str) -> None:
         self.faults: list[Fault] = []
+        self.broken: set[Path] = set()
         self._source = source
         self._events = _events(text)
         self._anchors: dict[str, Node | None] = {}
@@ -125,6 +129,10 @@ class Composer:
     def _fault(self, mark: Mark, path: Path, what: str) -> None:
         self.faults.append(Fault(self._source, mark, path, what))
 
+    def _break(self, mark: Mark, path: Path, what: str) -> None:
+        self.broken.add(path)
+        self._fault(mark, path, what)
+
     def _node(self, event: Any, path: Path, depth: int) -> Node:
         mark = _mark(event.start_mark)
         if isinstance(event, AliasEvent):
@@ -134,7 +142,7 @@ class Composer:
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if event.tag is not None and event.tag not in _KNOWN_TAGS:
-            self._fault(mark, path, f"tag {event.tag!r} means nothing here; leave it out")
+            self._break(mark, path, f"tag {event.tag!r} means nothing here; leave it out")
         node = self._content(event, mark, path, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
@@ -153,17 +161,17 @@ class Composer:
         known = [name for name, node in self._anchors.items() if node is not None]
         if anchor not in self._anchors:
             names = ", ".join(known) or "none"
-            self._fault(mark, path, f"no anchor &{anchor} before this; known: {names}")
+            self._break(mark, path, f"no anchor &{anchor} before this; known: {names}")
         elif (node := self._anchors[anchor]) is not None:
             return node
         else:
-            self._fault(mark, path, f"*{anchor} lies inside what it stands for")
+            self._break(mark, path, f"*{anchor} lies inside what it stands for")
         return Scalar(mark, None, None)
 
     def _scalar(self, event: Any, mark: Mark, path: Path) -> Scalar:
         text = event.value
         if (char := unprintable(text)) is not None:
-            self._fault(mark, path, f"holds the character {char!r}; printable text is wanted")
+            self._break(mark, path, f"holds the character {char!r}; printable text is wanted")
             return Scalar(mark, "", "")
         plain = event.style is None and event.tag in (None, *(_KNOWN_TAGS - {_YAML + "str"}))
         return Scalar(mark, resolve(text) if plain else text, text if text or event.style else None)

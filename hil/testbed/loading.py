@@ -77,7 +77,9 @@ class _Reading:
         self._document = document
         self._drivers = drivers
         self._faults = faults
-        self._context: dict[str, Any] = {"references": set()}
+        self._taken: set[str] = set()
+        self._context = {"references": self._taken}
+        self._unjudged: set[str] = set()
 
     def testbed(self) -> Testbed | None:
         """The testbed, None where a fault stands against it."""
@@ -86,11 +88,12 @@ class _Reading:
         devices = self._devices(plain)
         self._name_ports(plain)
         frame = self._document.check(Testbed, self._faults, value=plain, context=self._context)
-        taken: set[str] = self._context["references"]
-        self._faults.extend(references.unresolved(self._document, taken))
+        self._faults.extend(references.unresolved(self._document, self._taken, self._unjudged))
         if frame is None or launcher is None or len(devices) != len(frame.devices):
             return None
-        return frame.model_copy(update={"devices": devices, "launcher": launcher})
+        testbed = frame.model_copy(update={"devices": devices})
+        testbed._launcher = launcher
+        return testbed
 
     def _launcher(self, plain: dict[str, Any]) -> tuple[str, ...] | None:
         """Takes ``ports: launcher:`` out of the plain values."""
@@ -125,6 +128,7 @@ class _Reading:
         if not isinstance(entries, dict):
             return devices
         for name, entry in entries.items():
+            self._unjudged.add(name)
             if not isinstance(entry, dict):
                 continue
             entries[name] = {key: entry[key] for key in ("driver",) if key in entry}
@@ -146,6 +150,7 @@ class _Reading:
             say = f"driver {driver!r} needs pip install 'hil[{extra}]'"
             self._faults.append(self._document.fault((*path, "driver"), say))
             return None
+        self._unjudged.discard(name)
         kind = self._drivers.config(driver)
         return self._document.check(
             kind, self._faults, path=path, value=entry, context=self._context

@@ -146,9 +146,6 @@ class Testbed(Model):
     ports: Mapping[Name, PortConfig] = Field(default_factory=dict)
     """Ports by name."""
 
-    launcher: tuple[str, ...] = ()
-    """Words put before a port process's own to give it its capabilities; under ``ports:``."""
-
     paths: Mapping[PathKind, tuple[Route, ...]] = Field(default_factory=dict)
     """Routes by kind."""
 
@@ -161,7 +158,16 @@ class Testbed(Model):
     world: World | None = None
     """The simulated part; absent: a real bench."""
 
+    _launcher: tuple[str, ...] = PrivateAttr(default=())
     _source: Path = PrivateAttr(default=Path())
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """Words put before a port process's own to give it its capabilities.
+
+        In the file they are ``launcher`` under ``ports:``.
+        """
+        return self._launcher
 
     @property
     def source(self) -> Path:

@@ -220,16 +220,21 @@ _RULES: Final[tuple[Callable[[Names], Iterator[Fault]], ...]] = (
 )
 
 
-def unresolved(document: Document, references: set[str]) -> Iterator[Fault]:
+def unresolved(document: Document, taken: set[str], unjudged: set[str]) -> Iterator[Fault]:
     """A fault for each ``${…}`` that nothing will ever resolve.
 
-    `references` are those that a secret field took; elsewhere they would reach the device as they
-    are. Shell commands keep their own.
+    Args:
+        document: The testbed file.
+        taken: The texts that a secret field took; elsewhere they would reach the device as they
+            are.
+        unjudged: Devices of which nobody knows whether a field is a secret.
+
+    Shell commands keep their own.
     """
     for path, text in document.scalars():
-        if path[:1] == ("hooks",):
+        if path[0] == "hooks" or (path[0] == "devices" and path[1:2] and path[1] in unjudged):
             continue
         for found in _REFERENCE.findall(text):
-            if found != RUN and text not in references:
+            if found != RUN and text not in taken:
                 say = f"{found} means nothing here; {RUN}, or a secret where a secret belongs"
                 yield document.fault(path, say)

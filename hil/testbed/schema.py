@@ -10,6 +10,11 @@ from hil.testbed.loading import Catalogue
 from hil.testbed.models import DeviceConfig, Testbed
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_LAUNCHER: Final = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Words put before a port process's own to give it its capabilities.",
+}
 _REF: Final = "#/$defs/{model}"
 
 
@@ -36,7 +41,7 @@ def json_schema(drivers: Catalogue) -> dict[str, Any]:
     ]
     properties["devices"] = _named(properties["devices"], {"oneOf": devices})
     ports = _named(properties["ports"], {"$ref": _REF.format(model="PortConfig")})
-    properties["ports"] = {**ports, "properties": {"launcher": properties.pop("launcher")}}
+    properties["ports"] = {**ports, "properties": {"launcher": _LAUNCHER}}
     port = definitions["PortConfig"]
     port["properties"].pop("name")
     port["required"].remove("name")

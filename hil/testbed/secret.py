@@ -83,15 +83,14 @@ class Secret:
 
     @classmethod
     def _validate(cls, value: object, info: core_schema.ValidationInfo) -> Secret:
-        """A secret, noted in the context's ``references``, if it has any."""
+        """A secret; its text is noted in the context's ``references``, if it has any."""
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str):
             raise ValueError(_WANTS)
-        secret = cls(value)
         if isinstance(info.context, dict) and "references" in info.context:
             info.context["references"].add(value)
-        return secret
+        return cls(value)
 
 
 def revealed() -> frozenset[str]:

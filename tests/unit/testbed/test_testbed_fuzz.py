@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
@@ -31,23 +29,24 @@ class Reads(Protocol):
 
 
 @pytest.fixture(scope="module")
-def reads(tmp_path_factory: pytest.TempPathFactory, drivers: Catalogue) -> Iterator[Reads]:
+def reads(tmp_path_factory: pytest.TempPathFactory, drivers: Catalogue) -> Reads:
     path = tmp_path_factory.mktemp("fuzz") / "any.yaml"
 
     def read(raw: bytes) -> Testbed | None:
         path.write_bytes(raw)
         try:
-            return load(Path(path), drivers)
+            return load(path, drivers)
         except ConfigError as error:
-            assert error.faults
-            for fault in error.faults:
-                assert _LINE.fullmatch(fault), fault
-                assert fault.isprintable()
-                assert len(fault) < 2_000
-            assert str(error).splitlines() == list(error.faults)
-            return None
+            refused = error
+        assert refused.faults
+        for fault in refused.faults:
+            assert _LINE.fullmatch(fault), fault
+            assert fault.isprintable()
+            assert len(fault) < 2_000
+        assert str(refused).splitlines() == list(refused.faults)
+        return None
 
-    yield read
+    return read
 
 
 _settings = settings(
