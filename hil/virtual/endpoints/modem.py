@@ -1,0 +1,131 @@
+"""The modem endpoint: a tty that answers AT commands and speaks up by itself."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from hil.testbed import ModemEndpoint, World
+from hil.virtual.coupling import Coupling
+from hil.virtual.endpoints.at_interpreter import Interface, Interpreter
+from hil.virtual.endpoints.modem_state import ModemState
+from hil.virtual.endpoints.pty_port import PtyPort
+
+#: From the answer to AT+CFUN=1,1 until the port is gone, and until it is back. Real modules take
+#: 10 to 20 s for the second; here it is as short as it can be without a client missing it.
+HANG_UP_NS: Final = 50_000_000
+BOOT_NS: Final = 2_000_000_000
+_BOOT_LINES: Final = ("RDY", "+CFUN: 1", "+CPIN: READY", "+QUSIM: 1", "+QIND: SMS DONE")
+_LONGEST_LINE: Final = 2048
+
+
+class Modem:
+    """One modem, served by a thread of its own from construction to `close`.
+
+    Args:
+        config: the endpoint's entry in the testbed.
+        world: the world it lives in.
+        coupling: where the world's attenuation is read and the session's state is written.
+        directory: where the link to the tty is made.
+    """
+
+    def __init__(
+        self, config: ModemEndpoint, world: World, coupling: Coupling, directory: Path
+    ) -> None:
+        self._state = ModemState(config, world, coupling, coupling.row(config.link))
+        self._epoch_ns = coupling.epoch_ns
+        self._interpreter = Interpreter(self._state)
+        self._port = PtyPort(directory / config.link)
+        self._line = b""
+        self._unplug_at: int | None = None
+        self._plug_at: int | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        self._state.settle(self._now_ns())
+        self._port.plug()
+        self._thread = threading.Thread(target=self._serve, name=config.link, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Unplug the tty and end the thread."""
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _now_ns(self) -> int:
+        return time.time_ns() - self._epoch_ns
+
+    def _serve(self) -> None:
+        while True:
+            ready = self._wait()
+            if self._wake_read in ready:
+                self._port.unplug()
+                return
+            now_ns = self._now_ns()
+            self._plugging(now_ns)
+            if self._port.plugged:
+                for line in self._state.step(now_ns):
+                    self._say(line)
+                if self._port.fileno() in ready:
+                    self._receive(self._port.read())
+
+    def _wait(self) -> list[int]:
+        """Descriptors that are ready, after one measuring period at the latest."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        if self._port.plugged:
+            poll.register(self._port.fileno(), select.POLLIN)
+        limit_ns = self._state.receiver.period_ns
+        for at_ns in (self._unplug_at, self._plug_at):
+            if at_ns is not None:
+                limit_ns = min(limit_ns, max(0, at_ns - self._now_ns()))
+        return [descriptor for descriptor, _ in poll.poll(limit_ns / 1e6)]
+
+    def _plugging(self, now_ns: int) -> None:
+        if self._unplug_at is not None and now_ns >= self._unplug_at:
+            self._port.unplug()
+            self._state.restart()
+            self._unplug_at, self._plug_at = None, now_ns + BOOT_NS
+        if self._plug_at is not None and now_ns >= self._plug_at:
+            self._plug_at = None
+            self._interpreter.interface = Interface()
+            self._line = b""
+            self._port.plug()
+            for line in _BOOT_LINES:
+                self._say(line)
+
+    def _receive(self, data: bytes) -> None:
+        if self._interpreter.interface.echo:
+            self._port.write(data)
+        *lines, self._line = (self._line + data.replace(b"\n", b"")).split(b"\r")
+        self._line = self._line[-_LONGEST_LINE:]
+        for line in lines:
+            self._execute(line.decode("ascii", "replace").strip())
+
+    def _execute(self, line: str) -> None:
+        answer, result = self._interpreter.execute(line, self._now_ns())
+        for text in answer:
+            self._say(text)
+        if result is not None:
+            self._finish(result)
+        # What a command brought about is told after its result, in the modem's own time.
+        for text in self._state.step(self._now_ns()):
+            self._say(text)
+        if self._interpreter.restart_wanted:
+            self._interpreter.restart_wanted = False
+            self._unplug_at = self._now_ns() + HANG_UP_NS
+
+    def _finish(self, result: str) -> None:
+        if self._interpreter.interface.verbose:
+            self._say(result)
+        else:
+            number = {"OK": "0", "ERROR": "4"}.get(result, result)
+            self._port.write(number.encode() + b"\r")
+
+    def _say(self, line: str) -> None:
+        ends = b"\r\n" if self._interpreter.interface.verbose else b""
+        self._port.write(ends + line.encode() + b"\r\n")
