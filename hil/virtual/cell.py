@@ -1,0 +1,272 @@
+"""The cell and what is behind it: who is attached where, and when each packet comes out.
+
+::
+
+    CPE LAN --uplink--> base station --core--> edge (MEC)
+                                         |---- backhaul --> cloud
+
+Every packet takes one of five ways, by where it enters and leaves: within the LAN of one CPE
+(a switch, no radio), uplink, downlink, uplink and downlink (between two CPEs), or beyond the cell
+(between edge and cloud). Pure: no I/O, no clock, no thread; times are integer nanoseconds on the
+cell's clock, and the fate of a packet depends on the arrivals, not on when they were offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.testbed.world import CellConfig
+from hil.virtual.cell_channel import Channel, Signal
+from hil.virtual.cell_link import CLASSES, Fate, Link
+from hil.virtual.cell_queue import Times
+
+LAN_NS: Final = 10_000  #: store and forward of the switch in a CPE
+_GAP_BYTES: Final = 24  #: preamble, FCS and inter-packet gap on the wire (IEEE Std 802.3)
+
+#: What became of one packet. `at_ns` is its release, or with a `reason` (see `cell_link`) its drop;
+#: `slot` carried its last byte, -1 where no radio was in the way; `transmissions` counts the
+#: sendings of that transport block, over both directions.
+OUTCOME: Final = np.dtype(
+    [("tag", "<i8"), ("at_ns", "<i8"), ("slot", "<i8"), ("transmissions", "u1"), ("reason", "u1")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where something is attached: on the LAN of a CPE, or without one at the edge or beyond."""
+
+    cpe: int | None
+    cloud: bool = False
+
+
+class Cell:
+    """One cell, its core and its backhaul.
+
+    Args:
+        config: the cell of the world.
+        signal: its radio.
+        sites: every attachment by number.
+        seed: of the world; draws the block errors.
+        capacity: tags are numbers from 0 to below this, each of one packet at a time.
+    """
+
+    def __init__(
+        self,
+        config: CellConfig,
+        signal: Signal,
+        sites: Sequence[Site],
+        *,
+        seed: int,
+        capacity: int,
+    ) -> None:
+        self._config = config
+        cpes = 1 + max((site.cpe for site in sites if site.cpe is not None), default=-1)
+        self._cpe = np.array([-1 if s.cpe is None else s.cpe for s in sites], np.int64)
+        self._extra = np.where([site.cloud for site in sites], config.backhaul_delay_ns, 0).astype(
+            np.int64
+        )
+        self._uplink, self._downlink = (
+            Link(config, Channel(config, signal, uplink=up), cpes, seed=seed, uplink=up)
+            for up in (True, False)
+        )
+        self._to_air, self._to_ground = _Staging(), _Staging()
+        self._ground = _Egress(config, len(sites))
+        self._air = _Egress(config, len(sites))
+        self._from, self._to, self._kind, self._size, self._sent = (
+            np.zeros(capacity, np.int64) for _ in range(5)
+        )
+        self._known_ns = 0
+        self._done: list[NDArray[Any]] = []
+        self.late_in = 0  #: packets that were offered after their time had been decided
+
+    @property
+    def busy(self) -> bool:
+        """Whether any packet waits for its fate."""
+        links = self._uplink.busy or self._downlink.busy
+        staged = self._to_air.waiting or self._to_ground.waiting
+        return bool(links or staged or self._ground.waiting or self._air.waiting or self._done)
+
+    def offer(
+        self,
+        source: int,
+        to: Times,
+        *,
+        at_ns: Times,
+        size: Times,
+        kind: NDArray[np.integer[Any]],
+        tags: Times,
+    ) -> NDArray[np.bool_]:
+        """Packets that entered at site `source`, in order of time.
+
+        A packet that is offered after its time was passed to `advance` is taken as having come
+        just after that; the returned mask says which.
+        """
+        late = at_ns <= self._known_ns
+        if late.any():
+            self.late_in += int(np.count_nonzero(late))
+            at_ns = np.where(late, self._known_ns + 1, at_ns)
+        self._from[tags], self._to[tags], self._kind[tags] = source, to, kind
+        self._size[tags], self._sent[tags] = size, 0
+        there, here = self._cpe[to], int(self._cpe[source])
+        if here < 0:
+            beyond = there < 0
+            self._finish(tags[beyond], (at_ns + self._crossing(source, to))[beyond])
+            down = ~beyond
+            at_cell = at_ns + self._extra[source] + self._config.core_delay_ns
+            self._to_ground.add(at_cell[down], tags[down], source)
+        else:
+            local = there == here
+            self._finish(tags[local], at_ns[local] + LAN_NS)
+            self._to_air.add(at_ns[~local], tags[~local], source)
+        return late
+
+    def _crossing(self, source: int, to: Times) -> Times:
+        """The way between edge and cloud, or within one of them."""
+        way: Times = np.abs(self._extra[to] - self._extra[source]) + LAN_NS
+        return way
+
+    def advance(self, known_ns: int) -> NDArray[Any]:
+        """All packets with times up to `known_ns` are offered: decide what follows from that.
+
+        Returns rows of `OUTCOME`, final.
+        """
+        self._known_ns = max(self._known_ns, known_ns)
+        core = self._config.core_delay_ns
+        self._offer_link(self._uplink, self._to_air, self._known_ns, self._from)
+        for fate in self._uplink.advance(self._known_ns):
+            self._climb(fate)
+        self._collect(self._ground, self._uplink.horizon_ns + core)
+        self._offer_link(self._downlink, self._to_ground, self._known_ns + core, self._to)
+        for fate in self._downlink.advance(self._known_ns + core):
+            self._sent[fate.tags] += fate.transmissions
+            self._leave(self._air, fate, fate.at_ns)
+        self._collect(self._air, self._downlink.horizon_ns)
+        done, self._done = self._done, []
+        return np.concatenate(done) if done else np.zeros(0, OUTCOME)
+
+    def _offer_link(self, link: Link, staged: _Staging, until_ns: int, site: Times) -> None:
+        if (some := staged.take(until_ns)) is None:
+            return
+        at_ns, tags = some
+        cpe, kind = self._cpe[site[tags]], self._kind[tags]
+        group = cpe * CLASSES + kind
+        for each in np.unique(group):
+            mine = group == each
+            ours = tags[mine]
+            link.offer(
+                int(each) // CLASSES, int(each) % CLASSES, at_ns[mine], self._size[ours], ours
+            )
+
+    def _climb(self, fate: Fate) -> None:
+        """From the base station to the core: out there, or down again to another CPE."""
+        self._sent[fate.tags] += fate.transmissions
+        down = self._cpe[self._to[fate.tags]] >= 0
+        if fate.reason or not down.any():
+            self._leave(self._ground, fate, fate.at_ns + self._config.core_delay_ns)
+            return
+        # Twice the core: up to the user plane function and down again.
+        at_cell = fate.at_ns + 2 * self._config.core_delay_ns
+        self._to_ground.add(at_cell[down], fate.tags[down], len(self._cpe))
+        if not down.all():
+            rest = fate._replace(tags=fate.tags[~down], at_ns=fate.at_ns[~down])
+            self._leave(self._ground, rest, rest.at_ns + self._config.core_delay_ns)
+
+    def _leave(self, egress: _Egress, fate: Fate, at_ns: Times) -> None:
+        if fate.reason:
+            rows = self._rows(fate.tags, at_ns)
+            rows["slot"], rows["reason"] = fate.slot, fate.reason
+            self._done.append(rows)
+        else:
+            egress.add(at_ns, fate.tags, fate.slot)
+
+    def _collect(self, egress: _Egress, horizon_ns: int) -> None:
+        if (some := egress.take(horizon_ns, self._to, self._size)) is not None:
+            at_ns, tags, slots = some
+            rows = self._rows(tags, at_ns + self._extra[self._to[tags]])
+            rows["slot"] = slots
+            self._done.append(rows)
+
+    def _finish(self, tags: Times, at_ns: Times) -> None:
+        if len(tags):
+            rows = self._rows(tags, at_ns)
+            rows["slot"] = -1
+            self._done.append(rows)
+
+    def _rows(self, tags: Times, at_ns: Times) -> NDArray[Any]:
+        rows = np.zeros(len(tags), OUTCOME)
+        rows["tag"], rows["at_ns"] = tags, at_ns
+        rows["transmissions"] = np.minimum(self._sent[tags], 255)
+        return rows
+
+
+class _Staging:
+    """Packets on their way to a link, until every packet before them is known too."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Times, Times, Times]] = []
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, at_ns: Times, tags: Times, source: int) -> None:
+        if len(tags):
+            self._parts.append((at_ns, tags, np.full(len(tags), source)))
+
+    def take(self, until_ns: int) -> tuple[Times, Times] | None:
+        """What has come up to a time, by time; packets of one instant by their source."""
+        if not self._parts:
+            return None
+        at_ns, tags, source = (np.concatenate(each) for each in zip(*self._parts, strict=True))
+        if len(self._parts) > 1 or (np.diff(at_ns) < 0).any():
+            order = np.lexsort((source, at_ns))
+            at_ns, tags, source = at_ns[order], tags[order], source[order]
+        count = int(at_ns.searchsorted(until_ns, "right"))
+        rest = (at_ns[count:], tags[count:], source[count:])
+        self._parts = [rest] if len(rest[0]) else []
+        return (at_ns[:count], tags[:count]) if count else None
+
+
+class _Egress:
+    """The wires behind one direction: packets of one instant follow each other at line rate."""
+
+    def __init__(self, config: CellConfig, sites: int) -> None:
+        self._parts: list[tuple[Times, Times, Times]] = []
+        self._bits = 8_000_000_000
+        self._rate = config.line_rate_bps
+        self._free_ns = np.zeros(sites, np.int64)
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, at_ns: Times, tags: Times, slot: int) -> None:
+        self._parts.append((at_ns, tags, np.full(len(tags), slot)))
+
+    def take(self, horizon_ns: int, to: Times, size: Times) -> tuple[Times, Times, Times] | None:
+        """What leaves up to a time before which nothing undecided can leave."""
+        if not self._parts:
+            return None
+        at_ns, tags, slots = (np.concatenate(each) for each in zip(*self._parts, strict=True))
+        order = np.lexsort((slots, at_ns))
+        at_ns, tags, slots = at_ns[order], tags[order], slots[order]
+        count = int(at_ns.searchsorted(horizon_ns, "right"))
+        rest = (at_ns[count:], tags[count:], slots[count:])
+        self._parts = [rest] if len(rest[0]) else []
+        if not count:
+            return None
+        at_ns, tags, slots = at_ns[:count].copy(), tags[:count], slots[:count]
+        ports, spans = to[tags], (size[tags] + _GAP_BYTES) * self._bits // self._rate
+        for port in np.unique(ports):
+            mine = np.flatnonzero(ports == port)
+            before = spans[mine].cumsum() - spans[mine]
+            ready = np.maximum(at_ns[mine], self._free_ns[port]) - before
+            starts = np.maximum.accumulate(ready) + before
+            at_ns[mine] = starts
+            self._free_ns[port] = starts[-1] + spans[mine[-1]]
+        return at_ns, tags, slots

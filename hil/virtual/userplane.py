@@ -1,0 +1,360 @@
+"""The user plane of a world: forwards Ethernet frames when the model of the cell says so.
+
+``python -m hil.virtual.userplane --testbed FILE --run DIR --coupling FILE``, inside the namespace
+`cell`, started by the holder. One process, one thread. Frames are taken from the receive rings
+with the stamp of their sending, the model decides when each comes out, and sendmmsg(2) lets it out
+then, or as soon after as the host allows. That lateness of the real delivery stands in the trailer
+and in the truth log; the times that the model states are not touched by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil import _enter
+from hil.errors import HilError
+from hil.virtual import userplane_frames as frames
+from hil.virtual import userplane_truth as truth
+from hil.virtual.cell import Cell, Site
+from hil.virtual.cell_channel import BLOCK_SLOTS
+from hil.virtual.coupling import Coupling
+from hil.virtual.radio import Radio
+from hil.virtual.topology import Topology, load, topology, world_of
+from hil.virtual.userplane_clock import CellClock
+from hil.virtual.userplane_port import Port, Received
+from hil.virtual.userplane_signal import WorldSignal
+from hil.virtual.userplane_store import HEAD, Store, Tags
+from hil.wire import trailer
+
+_CAPACITY: Final = 1 << 16
+_RING: Final = 8192  #: frames; more than 50 ms of 100,000 frames/s
+_SMALL_RING: Final = 1024  #: for an endpoint
+#: A frame is known to have come when its stamp is this old: its softirq has run by then. Free as
+#: long as it is shorter than what a packet needs from its arrival to its release at least.
+_GUARD_NS: Final = 750_000
+_AT_ONCE: Final = 2048  #: frames sent before rings are emptied again
+_IDLE_S: Final = 1.0
+_SHORTEST_S: Final = 50e-6
+_NO_POWER, _REFUSED = 5, 6
+_PR_SET_TIMERSLACK: Final = 29
+
+
+class _Outbox:
+    """Frames of one port that wait for the time of their release, in its order."""
+
+    def __init__(self) -> None:
+        self.tags: Tags = np.zeros(0, np.int64)
+        self.at_ns = np.zeros(0, np.int64)
+
+    def add(self, tags: Tags, at_ns: NDArray[np.int64]) -> None:
+        tail = int(self.at_ns[-1]) if len(self.at_ns) else 0
+        in_order = int(at_ns[0]) >= tail and bool((np.diff(at_ns) >= 0).all())
+        self.tags, self.at_ns = np.append(self.tags, tags), np.append(self.at_ns, at_ns)
+        if not in_order:
+            order = self.at_ns.argsort(kind="stable")
+            self.tags, self.at_ns = self.tags[order], self.at_ns[order]
+
+    def due(self, now_ns: int) -> int:
+        return min(int(self.at_ns.searchsorted(now_ns, "right")), _AT_ONCE)
+
+    def drop_first(self, count: int) -> None:
+        self.tags, self.at_ns = self.tags[count:], self.at_ns[count:]
+
+
+class UserPlane:
+    """Ports, model and clock of one world; `turn` is one look at all of them."""
+
+    def __init__(self, plan: Topology, cell: Cell, signal_: WorldSignal, clock: CellClock) -> None:
+        self._plan = plan
+        self._cell = cell
+        self._signal = signal_
+        self._clock = clock
+        self._store = Store(_CAPACITY)
+        self._switch = frames.Switch({each.mac: each.number for each in plan.attachments})
+        self._cpe = [-1 if each.cpe is None else each.cpe for each in plan.attachments]
+        self.ports = [
+            Port(each.cell_interface, _SMALL_RING if each.namespace == each.name else _RING)
+            for each in plan.attachments
+        ]
+        self._outboxes = [_Outbox() for _ in self.ports]
+        self._rows = np.zeros(_CAPACITY, truth.ROW)
+        self._sequence = 0
+        self.counts = {"forwarded": 0, "dropped": 0, "late_in": 0}
+        self.lateness_ns: list[NDArray[np.int64]] = []
+
+    def attach(self, log: truth.TruthLog, coupling: Coupling) -> None:
+        """Where to write what happened."""
+        self._log, self._coupling = log, coupling
+
+    @property
+    def busy(self) -> bool:
+        """Whether the model has something to decide yet."""
+        return self._cell.busy
+
+    @property
+    def next_release_ns(self) -> int | None:
+        """When the next decided frame is to leave, CLOCK_REALTIME."""
+        times = [int(box.at_ns[0]) for box in self._outboxes if len(box.at_ns)]
+        return self._clock.to_host(min(times)) if times else None
+
+    def turn(self) -> bool:
+        """Take what came, decide what can be decided, send what is due; True if more is due."""
+        host_ns = time.time_ns()  # read before the rings are emptied: no frame before it is missed
+        self._signal.follow(self._clock.of_host(host_ns))
+        for number, port in enumerate(self.ports):
+            if (received := port.receive(self._store)) is not None and len(received.tags):
+                self._take(number, received)
+        if self._cell.busy:
+            outcome = self._cell.advance(self._clock.of_host(host_ns - _GUARD_NS))
+            if len(outcome):
+                self._settle(outcome)
+        behind = False
+        for number, box in enumerate(self._outboxes):
+            if len(box.tags):
+                behind |= self._send(number, box)
+        return behind
+
+    def _take(self, source: int, received: Received) -> None:
+        tags, at_ns = received.tags, self._clock.of_host(received.stamp_ns)
+        heads = self._store.rows[tags, :HEAD]
+        ways = self._switch.ways(heads, source)
+        self._switch.learn(heads, source)
+        rows = np.zeros(len(tags), truth.ROW)
+        rows["ingress_ns"], rows["size"] = at_ns, self._store.size[tags]
+        rows["source"], rows["kind"] = source, frames.kinds(heads)
+        found, numbers = frames.probes(heads, self._store.size[tags])
+        for name in ("flow", "run", "seq"):
+            rows[name] = numbers[name]
+        rows["flags"] = np.where(found, truth.PROBE, 0)
+        if (ways < 0).any():
+            tags, ways, rows = self._spread(tags, ways, rows)
+        rows["to"] = ways
+        self._rows[tags] = rows
+        dark = self._dark(source, ways)
+        if dark.any():
+            self._drop(tags[dark], rows["ingress_ns"][dark], _NO_POWER)
+            tags, ways, rows = tags[~dark], ways[~dark], rows[~dark]
+        late = self._cell.offer(
+            source,
+            ways,
+            at_ns=rows["ingress_ns"],
+            size=self._store.size[tags],
+            kind=rows["kind"],
+            tags=tags,
+        )
+        if late.any():
+            self._rows["flags"][tags[late]] |= truth.LATE_IN
+        if len(tags) and self._cpe[source] >= 0:
+            self._coupling.set_traffic(self._cpe[source], int(received.stamp_ns[-1]))
+
+    def _spread(
+        self, tags: Tags, ways: NDArray[np.int64], rows: NDArray[Any]
+    ) -> tuple[Tags, NDArray[np.int64], NDArray[Any]]:
+        """Copies of what goes everywhere; what would go back where it came from is forgotten."""
+        out: list[tuple[int, int, int]] = []
+        for number, way in enumerate(ways.tolist()):
+            tag = int(tags[number])
+            if way >= 0:
+                out.append((tag, way, number))
+                continue
+            sites = [s for s in range(len(self.ports)) if s != int(rows["source"][number])]
+            copies = self._store.take(len(sites) if way == frames.EVERYWHERE else 0)
+            self._store.rows[copies] = self._store.rows[tag]
+            self._store.set_size(copies, np.full(len(copies), self._store.size[tag]))
+            self._store.give(np.array([tag], np.int64))
+            pairs = zip(copies.tolist(), sites, strict=False)
+            out.extend((copy, site, number) for copy, site in pairs)
+        columns = np.array(out, np.int64).reshape(-1, 3)
+        return columns[:, 0].copy(), columns[:, 1].copy(), rows[columns[:, 2]]
+
+    def _dark(self, source: int, ways: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Frames that a CPE without power would have to carry."""
+        off = np.array([cpe >= 0 and not self._signal.powered[cpe] for cpe in self._cpe])
+        return np.asarray(off[ways] | off[source])
+
+    def _settle(self, outcome: NDArray[Any]) -> None:
+        tags = outcome["tag"]
+        for name in ("at_ns", "slot", "transmissions", "reason"):
+            self._rows[name][tags] = outcome[name]
+        gone = outcome["reason"] > 0
+        if gone.any():
+            self._end(tags[gone])
+        tags, at_ns = tags[~gone], outcome["at_ns"][~gone]
+        ways = self._rows["to"][tags]
+        for way in np.unique(ways):
+            mine = ways == way
+            self._outboxes[way].add(tags[mine], at_ns[mine])
+
+    def _drop(self, tags: Tags, at_ns: NDArray[np.int64], reason: int) -> None:
+        for name, value in (("at_ns", at_ns), ("slot", -1), ("transmissions", 0)):
+            self._rows[name][tags] = value
+        self._rows["reason"][tags] = reason
+        self._end(tags)
+
+    def _end(self, tags: Tags) -> None:
+        """Dropped: log it and forget the frame."""
+        self.counts["dropped"] += len(tags)
+        self._log.append(self._rows[tags])
+        self._store.give(tags)
+
+    def _send(self, number: int, box: _Outbox) -> bool:
+        now_ns = self._clock.of_host(time.time_ns())
+        count = box.due(now_ns)
+        if not count:
+            return False
+        tags = box.tags[:count]
+        lateness = now_ns - box.at_ns[:count]
+        self._rows["lateness_ns"][tags] = np.minimum(lateness, 0xFFFF_FFFF)
+        if self._plan.attachments[number].trailers:
+            self._mark(tags)
+        sent, error = self._store.send(self.ports[number].fileno(), tags)
+        if sent:
+            self.counts["forwarded"] += sent
+            self.lateness_ns.append(lateness[:sent])
+            self._log.append(self._rows[tags[:sent]])
+            self._store.give(tags[:sent])
+            if self._cpe[number] >= 0:
+                self._coupling.set_traffic(self._cpe[number], self._clock.to_host(now_ns))
+        box.drop_first(sent)
+        if error in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR, 0):
+            return sent < count or box.due(now_ns) > 0
+        refused = box.tags[:1]
+        box.drop_first(1)
+        self._drop(refused, np.full(1, now_ns), _REFUSED)
+        return True
+
+    def _mark(self, tags: Tags) -> None:
+        """Write trailers behind the probes among some frames."""
+        tags = tags[self._rows["flags"][tags] & truth.PROBE > 0]
+        if not len(tags):
+            return
+        rows = self._rows[tags]
+        marks = trailer.encode(
+            rows["at_ns"],
+            rows["at_ns"] - rows["ingress_ns"],
+            rows["lateness_ns"],
+            np.arange(self._sequence, self._sequence + len(tags)),
+            rows["kind"],
+            np.where(rows["flags"] & truth.LATE_IN, trailer.LATE_IN, 0),
+        )
+        self._sequence += len(tags)
+        self._store.set_trailers(tags, marks)
+
+    def status(self) -> dict[str, Any]:
+        """Counts since the start, and the lateness of real delivery since the last call."""
+        late = np.concatenate(self.lateness_ns) if self.lateness_ns else np.zeros(0, np.int64)
+        self.lateness_ns.clear()
+        lateness = None
+        if len(late):
+            p50, p99 = np.percentile(late, (50, 99)).astype(int).tolist()
+            lateness = {"n": len(late), "p50": p50, "p99": p99, "max": int(late.max())}
+        return {
+            **self.counts,
+            "late_in": self._cell.late_in,
+            "overrun": sum(port.count_overrun() for port in self.ports),
+            "oversize": sum(port.oversize for port in self.ports),
+            "unstamped": sum(port.unstamped for port in self.ports),
+            "held": self._store.held,
+            "lateness_ns": lateness,
+            "at_ns": time.time_ns(),
+        }
+
+
+def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
+    """The user plane of a testbed, and the length of its turns in nanoseconds."""
+    bench = load(testbed)
+    plan, world = topology(bench), world_of(bench)
+    coupled = Coupling.open(coupling)
+    clock = CellClock(coupled.epoch_ns, round(world.cell.clock_drift_ppm * 1000))
+    step_ns = BLOCK_SLOTS * world.cell.slot_ns // 2
+    radio = Radio(world.radio, world.seed)
+    signal_ = WorldSignal(radio, world.radio.noise_figure_db, coupled, clock, step_ns)
+    sites = [Site(each.cpe, each.side == "cloud") for each in plan.attachments]
+    cell = Cell(world.cell, signal_, sites, seed=world.seed, capacity=_CAPACITY)
+    plane = UserPlane(plan, cell, signal_, clock)
+    plane.attach(truth.TruthLog.create(run / "truth", clock), coupled)
+    return plane, world.cell.tick_ns
+
+
+def _serve(plane: UserPlane, tick_ns: int, wake: int, status: Path) -> None:
+    """Turn until standard input ends or a signal comes."""
+    stop = [sys.stdin.fileno(), wake]
+    tick_s, told = tick_ns / 1e9, time.monotonic()
+    while True:
+        if plane.turn():
+            continue
+        if time.monotonic() - told > _IDLE_S:
+            told = time.monotonic()
+            _write(status, plane.status())
+        release_ns = plane.next_release_ns
+        left = _IDLE_S if release_ns is None else (release_ns - time.time_ns()) / 1e9
+        if plane.busy:
+            # New frames can wait for a turn; they are stamped already.
+            ready = select.select(stop, [], [], max(min(left, tick_s), _SHORTEST_S))[0]
+        else:
+            ready = select.select([*stop, *plane.ports], [], [], max(left, _SHORTEST_S))[0]
+        if any(each in stop for each in ready):
+            return
+
+
+def _write(path: Path, status: dict[str, Any]) -> None:
+    with suppress(OSError):  # the run directory goes when the world ends
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(status), "utf-8")
+        partial.replace(path)
+
+
+def _remove_traces(run: Path) -> None:
+    """The holder died without a chance to tidy up: remove the run directory and registry file."""
+    shutil.rmtree(run, ignore_errors=True)
+    run.with_name(f"{run.name}.json").unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hil.virtual.userplane", description=__doc__)
+    for name in ("--testbed", "--run", "--coupling"):
+        parser.add_argument(name, type=Path, required=True)
+    options = parser.parse_args(arguments)
+    holder = os.getppid()
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(write)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _enter.die_with_parent(holder, signal.SIGTERM)
+    with suppress(OSError):
+        os.nice(-15)
+    _enter.call("prctl", _PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    if sys.stdin.readline():
+        try:
+            plane, tick_ns = _open(options.testbed, options.coupling, options.run)
+        except (HilError, OSError, ValueError) as error:
+            print(json.dumps({"error": str(error)}), flush=True)
+            return 1
+        gc.freeze()
+        gc.disable()
+        print(json.dumps({"ready": True}), flush=True)
+        _serve(plane, tick_ns, read, options.run / "userplane.json")
+    if os.getppid() != holder:
+        _remove_traces(options.run)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
