@@ -88,7 +88,7 @@ def main() -> None:
     from hil.errors import HilError, RigError, UsageError
     from hil.verdict import ExitCode
 
-    code = ExitCode.OK
+    code: int = ExitCode.OK
     try:
         code = app(standalone_mode=False) or ExitCode.OK
     except typer.Exit as done:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,7 +19,7 @@ from rich.table import Table
 from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import HilError
-from hil.lab import Lab
+from hil.lab import Lab, live_port
 from hil.testbed import PortConfig, Testbed, load
 from hil.verdict import ExitCode
 
@@ -109,12 +110,12 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
     if bench.world is not None:
         yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
     for port in bench.ports.values():
-        yield from _tried(f"port {port.name}", lambda p=port: _port(bench, p))
+        yield from _tried(f"port {port.name}", partial(_port, port))
     journal: list[str] = []
     lab = Lab(bench, Registry(), lambda device, text: journal.append(f"{device}: {text}"))
     try:
         for name in bench.devices:
-            yield from _tried(f"device {name}", lambda n=name: _device(lab, n))
+            yield from _tried(f"device {name}", partial(_device, lab, name))
     finally:
         lab.close(abnormal=False)
 
@@ -140,13 +141,11 @@ def _device(lab: Lab, name: str) -> Iterator[Finding]:
     )
 
 
-def _port(bench: Testbed, port: PortConfig) -> Iterator[Finding]:
-    from hil.traffic import resolve_port
-
-    found = resolve_port(port)
+def _port(port: PortConfig) -> Iterator[Finding]:
+    found = live_port(port)
     yield Finding(
         f"port {port.name}",
         "good",
-        f"{found.interface}: {found.kind}, {found.mac or 'no MAC'}, MTU {found.mtu}",
+        f"{found.interface}: {found.kind}, {found.mac.hex(':') or 'no MAC'}, MTU {found.mtu}",
         "",
     )

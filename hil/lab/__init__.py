@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hil.lab.lab import Lab, device_under_test
 from hil.lab.loop import reaction
-from hil.lab.path import Bench, BothWays, Offer, OneWay, Path, Paths
+from hil.lab.path import Bench, BothWays, Offer, OneWay, Path, Paths, live_port
 
 __all__ = [
     "Bench",
@@ -15,5 +15,6 @@ __all__ = [
     "Path",
     "Paths",
     "device_under_test",
+    "live_port",
     "reaction",
 ]

@@ -72,7 +72,7 @@ class Offer:
 
     path: Path
     direction: Way
-    traffic: Traffic
+    traffic: Traffic | None
 
     def flow(self, name: str) -> Flow:
         """The flow that offers it."""
@@ -86,11 +86,11 @@ class OneWay:
     path: Path
     direction: Way
 
-    def offer(self, traffic: Traffic) -> Offer:
+    def offer(self, traffic: Traffic | None) -> Offer:
         """Traffic to put beside a measurement as its load."""
         return Offer(self.path, self.direction, traffic)
 
-    def run(self, traffic: Traffic, *, beside: Sequence[Offer] = ()) -> Measurement:
+    def run(self, traffic: Traffic | None, *, beside: Sequence[Offer] = ()) -> Measurement:
         """Measures `traffic`, for the count that its plan gave it.
 
         Args:
@@ -111,7 +111,7 @@ class BothWays:
     path: Path
 
     def run(
-        self, traffic: Traffic, *, beside: Sequence[Offer] = ()
+        self, traffic: Traffic | None, *, beside: Sequence[Offer] = ()
     ) -> tuple[Measurement, Measurement]:
         """Measures `traffic` in both directions at once: (uplink, downlink). As `OneWay.run`."""
         up, down = self.path.measure(traffic, ("uplink", "downlink"), beside)
@@ -138,8 +138,13 @@ class Path:
         """Both directions at once."""
         return BothWays(self)
 
-    def flow(self, name: str, traffic: Traffic, direction: Way) -> Flow:
-        """`traffic` bound to this route's ports."""
+    def flow(self, name: str, traffic: Traffic | None, direction: Way) -> Flow:
+        """`traffic` bound to this route's ports.
+
+        Raises: UsageError when there is none: the requirement is about something else.
+        """
+        if traffic is None:
+            raise UsageError(f"{name}: the requirement has no traffic to offer")
         near, far = self.bench.port(self.route.source), self.bench.port(self.route.to)
         tx, rx = (near, far) if direction == "uplink" else (far, near)
         return Flow(
@@ -157,7 +162,7 @@ class Path:
         )
 
     def measure(
-        self, traffic: Traffic, directions: Sequence[Way], beside: Sequence[Offer]
+        self, traffic: Traffic | None, directions: Sequence[Way], beside: Sequence[Offer]
     ) -> tuple[Measurement, ...]:
         """One run of all flows together; the measurements of `directions`, in that order."""
         flows = [self.flow(f"{self.kind} {way}", traffic, way) for way in directions]

@@ -121,3 +121,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Testbed, plan, profile and run directory, at the top of the run."""
     session = config.stash.get(SESSION, None)
     return session.header() if session else []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips, by name of what is lacking, a test whose needs the bench does not meet."""
+    session = item.config.stash.get(SESSION, None)
+    if session is not None:
+        session.check_needs(item)

@@ -115,8 +115,7 @@ class Outcomes:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Needs first; then an interruption in a fixture is no skip."""
-        self._check_needs(item)
+        """An interruption in a fixture is no skip."""
         yield from self._guarded(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -144,15 +143,6 @@ class Outcomes:
             if _TIMED_OUT not in str(failure):
                 raise
             raise TimedOut(f"time-out, no verdict: {failure}") from failure
-
-    def _check_needs(self, item: pytest.Item) -> None:
-        from hil.drivers.registry import Registry
-        from hil.testbed import Needs, unmet
-
-        self.session.lab.check()
-        for mark in item.iter_markers("needs"):
-            if reasons := unmet(Needs.of(mark.kwargs), self.session.testbed, Registry()):
-                pytest.skip("not executed: " + "; ".join(reasons))
 
     # -- reports ----------------------------------------------------------------------------
 

@@ -43,8 +43,10 @@ def provenance(argv: Sequence[str], suites: Path) -> Provenance:
     )
 
 
-def source(name: str, path: Path, version: str | None = None) -> Source:
+def source(name: str, path: Path | None, version: str | None = None) -> Source:
     """A file named in the record, with the digest of what is in it now."""
+    if path is None:
+        return Source(name=name, version=version)
     return Source(name=name, version=version, path=str(path), sha256=sha256_of(path))
 
 

@@ -105,6 +105,19 @@ class Session:
             self._lab = Lab(self.testbed, Registry(), self._device_action)
         return self._lab
 
+    def check_needs(self, item: pytest.Item) -> None:
+        """Skips a test whose needs the bench does not meet, saying which.
+
+        Raises: RigError when the world that the bench lives in has lost a part.
+        """
+        from hil.drivers.registry import Registry
+        from hil.testbed import Needs, unmet
+
+        self.lab.check()
+        for mark in item.iter_markers("needs"):
+            if reasons := unmet(Needs.of(mark.kwargs), self.testbed, Registry()):
+                pytest.skip("not executed: " + "; ".join(reasons))
+
     def keep(self, measurement: Measurement) -> None:
         """Puts a measurement on record, once, with its samples beside it."""
         if measurement.id in self.kept:
