@@ -240,7 +240,6 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         if isinstance(target, WithinTarget) and target.metric == "loop_time":
             wire = _wire(case)
             said += [] if wire else ["no loop over the wire to compare with"]
-    share = _share_of(target)
     bracketed = finding.bracketed
     if bracketed is None:
         bracketed = int(case.seen.bracketed.sum())
@@ -274,7 +273,7 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         figure_high=finding.figure_high,
         unit=target.unit,
         limit=target.limit,
-        share=share,
+        share=target.share,
         confidence=target.confidence,
         common_mode_ns=found.common_mode_ns,
         floor_ns=found.floor_ns,
