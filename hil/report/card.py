@@ -98,6 +98,8 @@ def _tiles(judgement: AnyJudgement, measurement: Measurement | None) -> Markup:
 def _bound_tile(judgement: AnyJudgement) -> Markup:
     if judgement.limit is None:
         return tile("none", "declared rate")
+    if figures.expected(judgement) is not None:
+        return tile(figures.bound(judgement), "expected, with its tolerance")
     of = f", for {format_share(judgement.share)} of all" if judgement.share is not None else ""
     return tile(f"≤ {shown(judgement.limit, judgement.unit)}", f"bound{of}")
 
@@ -112,9 +114,8 @@ def _exceeding_tile(judgement: AnyJudgement, measurement: Measurement | None) ->
 
 
 def _figure_name(judgement: AnyJudgement) -> str:
-    quantile = str(judgement.details.get("figure", ""))
     limits = figures.limits(judgement)
-    name = f"{quantile} {figures.metric(judgement)}".strip()
+    name = figures.named_figure(judgement)
     return f"{name} ({limits})" if limits != figures.NONE else name
 
 

@@ -106,6 +106,7 @@ def _estimate(judgement: AnyJudgement) -> list[Markup]:
             limit=judgement.limit,
             guard=judgement.common_mode_ns if judgement.unit == "ns" else 0,
             unit=judgement.unit,
+            around=figures.expected(judgement),
         )
     )
     return [figure(svg, "Figure and limits", "the red field is what the bound forbids")]

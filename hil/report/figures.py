@@ -22,6 +22,12 @@ ITEMS: Final = {
     "frame_delay": "frames",
     "loop_time": "loops",
 }
+_COUNTED: Final = {
+    **ITEMS,
+    "goodput": "frames",
+    "rsrp_shift": "readings",
+    "registration_time": "readings",
+}
 
 METRICS: Final = {
     "delay": "one-way delay",
@@ -45,9 +51,16 @@ def metric(judgement: AnyJudgement) -> str:
     return METRICS.get(judgement.metric, judgement.metric.replace("_", " "))
 
 
+def named_figure(judgement: AnyJudgement, *, short: bool = False) -> str:
+    """What the figure is: which quantile of which metric."""
+    which = str(judgement.details.get("figure", ""))
+    what = judgement.metric.replace("_", " ") if short else metric(judgement)
+    return f"{'longest' if which == 'max' else which} {what}".strip()
+
+
 def items(judgement: AnyJudgement, count: float | None = None) -> str:
     """What is counted, in the plural or, for a count of one, in the singular."""
-    plural = ITEMS.get(judgement.metric, "packets" if judgement.direction != "loop" else "loops")
+    plural = _COUNTED.get(judgement.metric, "packets")
     return plural[:-1] if count == 1 else plural
 
 
@@ -59,22 +72,24 @@ def direction(judgement: AnyJudgement) -> str:
 
 
 def figure(judgement: AnyJudgement) -> str:
-    """The figure alone."""
+    """The figure alone; a quantile that falls among the lost is infinite, not unmeasured."""
+    if judgement.figure is None and judgement.details.get("figure_infinite"):
+        return "∞ (lost)"
     return shown(judgement.figure, judgement.unit)
 
 
-def limits(judgement: AnyJudgement) -> str:
+def limits(judgement: AnyJudgement, *, short: bool = False) -> str:
     """The confidence limits of the figure; a side without a finite limit says so."""
-    low, high = judgement.figure_low, judgement.figure_high
-    if judgement.figure is None:
-        return NONE
+    low, high, unit = judgement.figure_low, judgement.figure_high, judgement.unit
     if low is None and high is None:
-        return "no finite limit"
-    if low is None:
-        return f"up to {shown(high, judgement.unit)}"
+        return NONE
     if high is None:
-        return f"from {shown(low, judgement.unit)}, no upper limit"
-    return f"{shown(low, judgement.unit)} to {shown(high, judgement.unit)}"
+        return f"{shown(low, unit)} to ∞" if short else f"from {shown(low, unit)}, no upper limit"
+    if low is None:
+        return f"up to {shown(high, unit)}"
+    first, last = shown(low, unit), shown(high, unit)
+    number, _, name = first.partition(" ")
+    return f"{number if last.endswith(f' {name}') else first} to {last}"
 
 
 def uncertainty(judgement: AnyJudgement) -> str:
@@ -82,8 +97,8 @@ def uncertainty(judgement: AnyJudgement) -> str:
     if judgement.unit != "ns":
         return NONE
     common, floor = judgement.common_mode_ns, judgement.floor_ns
-    text = f"± {shown(common, 'ns')}"
-    return f"{text} + {shown(floor, 'ns')}" if floor else text
+    text = f"± {shown(common, 'ns', 3)}"
+    return f"{text} + {shown(floor, 'ns', 3)}" if floor else text
 
 
 def bound(judgement: AnyJudgement) -> str:
@@ -91,9 +106,17 @@ def bound(judgement: AnyJudgement) -> str:
     if judgement.limit is None:
         return "no rate declared"
     limit = shown(judgement.limit, judgement.unit)
+    if (wanted := expected(judgement)) is not None:
+        return f"{shown(wanted, judgement.unit)} ± {limit}"
     if judgement.share is not None:
         return f"{format_share(judgement.share)} ≤ {limit}"
     return f"≤ {limit}"
+
+
+def expected(judgement: AnyJudgement) -> float | None:
+    """The value that a tolerance is around; None where the bound is one-sided."""
+    value = judgement.details.get("expected")
+    return value if judgement.unit == "dB" and isinstance(value, int | float) else None
 
 
 def demonstrated(judgement: AnyJudgement) -> str:
@@ -102,7 +125,7 @@ def demonstrated(judgement: AnyJudgement) -> str:
     if share is None:
         return NONE
     if judgement.unit == "1/h":
-        return f"≤ {shown(share, '1/h', 3)}"
+        return f"≤ {shown(share, '1/h')}"
     return format_floor(share)
 
 
@@ -118,5 +141,8 @@ def format_floor(share: float) -> str:
 
 
 def packets(judgement: AnyJudgement) -> str:
-    """How many items were judged."""
-    return whole(judgement.n) if judgement.n else NOT_MEASURED
+    """How many were judged, with what they are where they are no packets."""
+    if not judgement.n:
+        return NOT_MEASURED
+    name = items(judgement, judgement.n)
+    return whole(judgement.n) if name.startswith("packet") else f"{whole(judgement.n)} {name}"

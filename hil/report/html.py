@@ -15,8 +15,7 @@ from hil.report.markup import Child, Markup, tag
 from hil.report.page import SIMULATED, page, word
 from hil.report.quantity import shown
 from hil.report.table import shown_counts
-from hil.report.words import LOOKS, Look, look
-from hil.verdict import Verdict
+from hil.report.words import LOOKS, look, overall
 
 _COLUMNS: Final = ("Target", "Direction", "Packets", "Figure", "Uncertainty", "Bound",
                    "Demonstrated", "Verdict")  # fmt: skip
@@ -31,9 +30,15 @@ _ENDS: Final = {
     "measured, and nothing follows from it.",
     State.RUNNING: "This run still goes on; the page shows what it has so far.",
 }
-_SMOKE_LOOK: Final = Look(
-    "NO FAIL", "demonstrated", "◕", "cyan", "A short run in which nothing missed its target."
-)
+_SAID: Final = {
+    "FAIL": "At least one promise was not kept",
+    "INVALID": "For at least one target no claim can be made",
+    "INCONCLUSIVE": "Nothing failed, and not everything is decided",
+    "NOT RUN": "Not everything that was chosen was judged",
+    "PASS": "Every target that was chosen is met",
+    "NO FAIL": "Nothing failed. A smoke run is too short to pass a target: it shows how far each "
+    "one is demonstrated",
+}
 _OUTCOMES: Final = {
     Outcome.PASSED: ("✔", "pass"),
     Outcome.FAILED: ("✖", "fail"),
@@ -59,7 +64,7 @@ def write(directory: RunDirectory, run: Run) -> None:
 def render(run: Run) -> str:
     """The text of the page."""
     return page(
-        f"{_overall(run).word}: {run.run.testbed.name}, {run.run.plan}",
+        f"{overall(run).word}: {run.run.testbed.name}, {run.run.plan}",
         SIMULATED if run.run.simulated else None,
         tag("div", _ENDS[run.state], class_="cut") if run.state in _ENDS else None,
         _head(run),
@@ -70,12 +75,6 @@ def render(run: Run) -> str:
         _legend(run),
         _files(run),
     )
-
-
-def _overall(run: Run) -> Look:
-    if run.smoke and run.verdict in (Verdict.INCONCLUSIVE, Verdict.PASS):
-        return _SMOKE_LOOK
-    return LOOKS[run.verdict.value]
 
 
 def _head(run: Run) -> Markup:
@@ -99,7 +98,7 @@ def _head(run: Run) -> Markup:
                     class_="quiet",
                 ),
             ),
-            tag("div", word(_overall(run), big=True)),
+            tag("div", word(overall(run), big=True)),
             class_="head",
         ),
         tag("p", _summary(run), class_="sentence"),
@@ -113,22 +112,9 @@ def _summary(run: Run) -> str:
     asked = (
         f"{judged} of {judged + missing} targets judged" if missing else f"{judged} targets judged"
     )
-    match run.verdict:
-        case Verdict.FAIL:
-            return f"At least one promise was not kept; {asked}."
-        case Verdict.INVALID:
-            return f"For at least one target no claim can be made; {asked}."
-        case Verdict.NOT_RUN:
-            return f"Not everything that was chosen was judged; {asked}."
-        case _ if run.smoke:
-            return (
-                f"Nothing failed; {asked}. A smoke run is too short to pass a target: it shows how "
-                "far each one is demonstrated."
-            )
-        case Verdict.PASS:
-            return f"Every target that was chosen is met; {asked}."
-        case _:
-            return f"Nothing failed, and not everything is decided; {asked}."
+    word = overall(run)
+    said = _SAID.get(word.word, f"{word.meaning} The run as a whole shows nothing")
+    return f"{said} ({asked})."
 
 
 def _facts(run: Run) -> Markup:
@@ -205,11 +191,7 @@ def _scenario(name: str) -> str:
 def _judged(run: Run, judgement: JudgementLine) -> Iterable[Markup]:
     seen = look(judgement)
     card = f"../cards/{run.directory.card(judgement.nodeid, judgement).name}"
-    named = " ".join(
-        part
-        for part in (str(judgement.details.get("figure", "")), figures.metric(judgement))
-        if part
-    )
+    named = figures.named_figure(judgement)
     yield tag(
         "tr",
         tag("td", judgement.target),

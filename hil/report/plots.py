@@ -157,36 +157,54 @@ class Estimate:
     limit: float | None
     guard: float
     unit: str
+    around: float | None = None  #: the limit is a tolerance around this
 
 
 def limits(estimate: Estimate) -> str:
     """A figure and its confidence limits as a bar, against the bound and its forbidden side."""
-    known = [
-        value
-        for value in (estimate.figure, estimate.low, estimate.high, estimate.limit)
-        if value is not None
-    ]
+    forbidden = _forbidden(estimate)
+    shown_values = [estimate.figure, estimate.low, estimate.high, *forbidden]
+    known = [value for value in shown_values if value is not None]
     scale = scale_of(estimate.unit, max(abs(value) for value in known))
     low, high = min(known), max(known)
     span = (high - low) or abs(high) or 1.0
-    left, right = min(low - 0.25 * span, 0.0) if low < 0 else -0.02 * high, high + 0.35 * span
+    left, right = low - 0.2 * span, high + 0.35 * span
+    if estimate.around is None and low >= 0:
+        left = -0.02 * high
     key = [(_estimate_text(estimate), _CURVE)]
+    if estimate.limit is not None:
+        key.append((_bound_text(estimate, estimate.limit), _LIMIT))
     with _figure(1.3) as (figure, draw):
         axes = figure.add_axes((0.03, 0.31, 0.94, 0.42))
         axes.set_xlim(scale(left), scale(right))
         axes.set_ylim(0, 1)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        if estimate.limit is not None:
-            limit, guard = scale(estimate.limit), scale(estimate.guard)
-            axes.axvspan(limit, scale(right), color=_FORBIDDEN, alpha=0.8, lw=0)
-            axes.axvspan(limit - guard, limit + guard, color=_GUARD, lw=0)
-            axes.axvline(limit, color=_LIMIT, lw=1.8)
-            key.append((f"bound: at most {shown(estimate.limit, estimate.unit)}", _LIMIT))
+        for edge, side in zip(forbidden, (right, left), strict=False):
+            axes.axvspan(scale(edge), scale(side), color=_FORBIDDEN, alpha=0.8, lw=0)
+            guard = estimate.guard
+            axes.axvspan(scale(edge - guard), scale(edge + guard), color=_GUARD, lw=0)
+            axes.axvline(scale(edge), color=_LIMIT, lw=1.8)
         _draw_estimate(axes, estimate, scale)
         axes.set_xlabel(f"[{scale.unit}]")
         _heading(figure, key, 0.03)
         return draw()
+
+
+def _forbidden(estimate: Estimate) -> tuple[float, ...]:
+    """Where the forbidden begins: above, and for a tolerance also below."""
+    if estimate.limit is None:
+        return ()
+    if estimate.around is None:
+        return (estimate.limit,)
+    return (estimate.around + estimate.limit, estimate.around - estimate.limit)
+
+
+def _bound_text(estimate: Estimate, limit: float) -> str:
+    text = shown(limit, estimate.unit)
+    if estimate.around is None:
+        return f"bound: at most {text}"
+    return f"tolerance: {shown(estimate.around, estimate.unit)} ± {text}"
 
 
 def _draw_estimate(axes: Axes, estimate: Estimate, scale: Scale) -> None:

@@ -35,7 +35,7 @@ def scale_of(unit: str, magnitude: float) -> Scale:
     if unit == "1":
         return Scale(100.0, "%")
     if unit == "1/h":
-        return Scale(1.0, "per hour")
+        return Scale(1.0, "/h")
     return Scale(1.0, unit)
 
 
@@ -50,7 +50,7 @@ def shown(value: float | None, unit: str, digits: int = 4) -> str:
     if unit == "1":
         return format_share(value) if 0 <= value <= 1 else f"{value * 100:.{digits}g} %"
     if unit == "1/h":
-        return f"{value:.{digits}g} per hour"
+        return f"{value:,.0f} /h" if value >= 100 else f"{value:.3g} /h"
     return f"{value:.{digits}g} {unit}"
 
 

@@ -13,11 +13,13 @@ from rich.text import Text
 from hil.record.reader import Run, State
 from hil.record.schema import JudgementLine
 from hil.report import figures
-from hil.report.words import LOOKS, Look, look
+from hil.report.quantity import whole
+from hil.report.words import LOOKS, Look, look, overall
 from hil.verdict import Verdict
 
 #: Width of the table where no terminal says how wide it is.
-PLAIN_WIDTH: Final = 150
+PLAIN_WIDTH: Final = 160
+_NARROW: Final = 120
 _GREEN: Final = ("PASS", "DEMONSTRATED")
 _STATES: Final = {
     State.INTERRUPTED: "The run was interrupted: what is not in this table was not measured.",
@@ -26,27 +28,34 @@ _STATES: Final = {
 }
 
 
-def text(run: Run, width: int = PLAIN_WIDTH) -> str:
+def text(run: Run) -> str:
     """The table and the sentences below it as plain text, without colours."""
     out = io.StringIO()
-    console = Console(
-        file=out, width=width, color_system=None, force_terminal=False, legacy_windows=False
-    )
+    console = Console(file=out, width=PLAIN_WIDTH, color_system=None, force_terminal=False)
     render(run, console)
     return out.getvalue().rstrip("\n")
 
 
 def render(run: Run, console: Console) -> None:
     """Prints the verdict table, then a sentence for each judgement that is not green."""
+    if not console.encoding.lower().startswith("utf"):
+        plain = text(run).encode(console.encoding, "replace").decode(console.encoding)
+        console.print(plain, markup=False, highlight=False, soft_wrap=True)
+        return
     if not console.is_terminal and console.width < PLAIN_WIDTH:
         # A pipe has no width; half a table would be worse than a long line.
-        console = Console(file=console.file, width=PLAIN_WIDTH, color_system=None)
+        console.print(text(run), markup=False, highlight=False, soft_wrap=True)
+        return
     if run.state in _STATES:
         console.print(Text(_STATES[run.state], style="bold red"), soft_wrap=True)
     if run.judgements or run.not_run:
-        console.print(_table(run))
-    for line, style in _sentences(run):
-        console.print(Text(line, style=style), soft_wrap=True)
+        if console.width >= _NARROW:
+            console.print(_table(run))
+        else:
+            for line in _stacked(run):
+                console.print(line)
+    for sentence, style in _sentences(run):
+        console.print(Text(sentence, style=style), soft_wrap=True)
     console.print(_summary(run), soft_wrap=True)
 
 
@@ -55,10 +64,10 @@ def _table(run: Run) -> Table:
     for heading in ("requirement", "direction"):
         table.add_column(heading, no_wrap=True)
     table.add_column("packets", justify="right", no_wrap=True)
-    for heading in ("figure (limits at confidence)", "uncertainty", "bound"):
+    for heading in ("figure (confidence limits)", "uncertainty", "bound"):
         table.add_column(heading, overflow="fold")
     table.add_column("demonstrated", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True, min_width=18)
+    table.add_column("verdict", no_wrap=True, min_width=12)
     for judgement in run.judgements:
         table.add_row(*_cells(judgement))
     for missing in run.not_run:
@@ -69,19 +78,37 @@ def _table(run: Run) -> Table:
 
 
 def _cells(judgement: JudgementLine) -> tuple[str | Text, ...]:
-    name = figures.metric(judgement)
-    quantile = str(judgement.details.get("figure", ""))
     return (
         judgement.target,
         figures.direction(judgement),
         figures.packets(judgement),
-        f"{quantile if quantile != 'max' else 'longest'} {name} {figures.figure(judgement)} "
-        f"({figures.limits(judgement)})".strip(),
+        _figure(judgement),
         figures.uncertainty(judgement),
         figures.bound(judgement),
         figures.demonstrated(judgement),
         _word(look(judgement), judgement.simulated),
     )
+
+
+def _figure(judgement: JudgementLine) -> str:
+    name = figures.named_figure(judgement, short=True)
+    return f"{name} {figures.figure(judgement)} ({figures.limits(judgement, short=True)})"
+
+
+def _stacked(run: Run) -> Iterator[Text]:
+    """The same facts in lines of prose, for a terminal too narrow for the table."""
+    for judgement in run.judgements:
+        head = Text(f"{judgement.target} {figures.direction(judgement)} ", style="bold")
+        yield head.append_text(_word(look(judgement), judgement.simulated))
+        yield Text(
+            f"  {whole(judgement.n)} {figures.items(judgement, judgement.n)}, "
+            f"{_figure(judgement)}, "
+            f"U {figures.uncertainty(judgement)}, bound {figures.bound(judgement)}, "
+            f"demonstrated {figures.demonstrated(judgement)}"
+        )
+    for missing in run.not_run:
+        head = Text(f"{missing.requirement} ", style="bold")
+        yield head.append_text(_word(LOOKS["NOT RUN"], run.run.simulated))
 
 
 def _word(shown: Look, simulated: bool) -> Text:
@@ -93,8 +120,7 @@ def _sentences(run: Run) -> Iterator[tuple[str, str]]:
     for judgement in run.judgements:
         shown = look(judgement)
         if shown.word not in _GREEN:
-            where = f"{judgement.target} {judgement.direction}".strip()
-            yield f"{shown.word} {where}: {judgement.sentence}", shown.terminal
+            yield f"{shown.word}: {judgement.sentence}", shown.terminal
     for missing in run.not_run:
         yield f"NOT RUN {missing.requirement} ({missing.nodeid}): {missing.why}", ""
     for history in run.tests.values():
@@ -117,9 +143,8 @@ def _judged_so(run: Run, nodeid: str) -> bool:
 def _summary(run: Run) -> Text:
     counts = ", ".join(f"{count} {word}" for word, count in shown_counts(run).items() if count)
     simulated = ", SIMULATED" if run.run.simulated else ""
-    style = LOOKS[run.verdict.value].terminal
-    head = "smoke run: " if run.smoke else ""
-    return Text(f"{head}{overall(run)}{simulated}", style=style).append(
+    word = overall(run)
+    return Text(f"{word.word}{simulated}", style=word.terminal).append(
         f" ({counts or 'nothing judged'}; plan {run.run.plan})", style="default"
     )
 
@@ -131,10 +156,3 @@ def shown_counts(run: Run) -> dict[str, int]:
         counts[look(judgement).word] += 1
     counts["NOT RUN"] += len(run.not_run)
     return counts
-
-
-def overall(run: Run) -> str:
-    """The word over the whole run; a smoke run without a miss says so instead of INCONCLUSIVE."""
-    if run.smoke and run.verdict in (Verdict.INCONCLUSIVE, Verdict.PASS):
-        return "no FAIL, no INVALID"
-    return run.verdict.value

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from hil.record.reader import Run, State
 from hil.verdict import Verdict
 
 
@@ -64,6 +65,20 @@ LOOKS: Final[Mapping[str, Look]] = {
 }  # fmt: skip
 
 
+#: Words over a whole run, where it is not that of a verdict.
+RUN_LOOKS: Final[Mapping[str, Look]] = {
+    look.word: look
+    for look in (
+        Look("INTERRUPTED", "invalid", "⚠", "bold magenta", "Stopped by somebody before its end."),
+        Look("CUT SHORT", "invalid", "⚠", "bold magenta", "Its process died."),
+        Look("RUNNING", "notrun", "○", "bold", "It still goes on."),
+        Look("DEFECT", "invalid", "⚠", "bold magenta", "A suite or hil itself is at fault."),
+        Look("RIG FAULT", "invalid", "⚠", "bold magenta", "The bench is at fault."),
+        Look("NO FAIL", "demonstrated", "◕", "bold cyan", "A short run in which nothing failed."),
+    )
+}
+
+
 class Worded(Protocol):
     """A judgement, live or from the record, as far as its word goes."""
 
@@ -85,3 +100,22 @@ def look(judgement: Worded) -> Look:
     if judgement.verdict is Verdict.INCONCLUSIVE and judgement.plan == "smoke":
         return LOOKS.get(str(judgement.reason), LOOKS["INCONCLUSIVE"])
     return LOOKS[judgement.verdict.value]
+
+
+def overall(run: Run) -> Look:
+    """The word over a run. A valid FAIL is never hidden; an unfinished run is never friendly."""
+    verdict = LOOKS[run.verdict.value]
+    unfinished = run.state is not State.FINISHED
+    undecided = run.verdict in (Verdict.INCONCLUSIVE, Verdict.PASS)
+    # As `hil.verdict.exit_code` weighs them.
+    for applies, word in (
+        (run.verdict is Verdict.FAIL, verdict),
+        (run.defect, RUN_LOOKS["DEFECT"]),
+        (unfinished, RUN_LOOKS.get(run.state.value.upper(), verdict)),
+        (run.verdict is Verdict.INVALID, verdict),
+        (run.rig_fault, RUN_LOOKS["RIG FAULT"]),
+        (run.smoke and undecided, RUN_LOOKS["NO FAIL"]),
+    ):
+        if applies:
+            return word
+    return verdict
