@@ -141,7 +141,7 @@ def join_running(name: str | None, argv: Sequence[str] | None = None) -> None:
         raise UsageError(f"cannot tell {wanted}: running are {known}")
     here = inside()
     if here is None or here.marker != running[name].marker:
-        _replace(directory() / f"{name}.json", None, argv)
+        _replace(directory() / f"{name}.world", None, argv)
 
 
 def inside() -> World | None:
@@ -265,7 +265,7 @@ def directory() -> Path:
 def worlds() -> dict[str, World]:
     """The running worlds of this user by name; what dead ones left behind is removed."""
     running = {}
-    for path in sorted(directory().glob("*.json")):
+    for path in sorted(directory().glob("*.world")):
         with suppress(OSError, ValueError, KeyError), path.open("r", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused while the holder lives
@@ -286,7 +286,7 @@ def bury(world: World) -> None:
             signal.pidfd_send_signal(process, signal.SIGKILL)
         os.close(process)
     shutil.rmtree(world.run, ignore_errors=True)
-    world.run.with_name(f"{world.name}.json").unlink(missing_ok=True)
+    world.run.with_name(f"{world.name}.world").unlink(missing_ok=True)
 
 
 def inhabitants(world: World) -> Iterator[int]:

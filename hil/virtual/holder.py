@@ -234,7 +234,7 @@ def _wake(lifeline: int | None) -> _Wake:
 @contextmanager
 def _registered(world: _enter.World) -> Iterator[Path]:
     """The registry file, locked for as long as this process lives."""
-    path = _enter.directory() / f"{world.name}.json"
+    path = _enter.directory() / f"{world.name}.world"
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -323,7 +323,7 @@ def _write(path: Path, status: dict[str, Any]) -> None:
 def _remove_traces(run: Path) -> None:
     """The holder died without a chance to tidy up: remove the run directory and registry file."""
     shutil.rmtree(run, ignore_errors=True)
-    run.with_name(f"{run.name}.json").unlink(missing_ok=True)
+    run.with_name(f"{run.name}.world").unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,13 +13,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from hil.drivers.registry import Registry
 from hil.errors import HilError
-from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, Testbed, load
+from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, Testbed
 from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.plc import Plc
+from hil.virtual.topology import load
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     arguments = _arguments()
     with ExitStack() as stack:
         try:
-            testbed = load(arguments.testbed, Registry())
+            testbed = load(arguments.testbed)
             if not sys.stdin.readline():
                 return 1
             # Before there are threads, so that none of them is woken by it.
