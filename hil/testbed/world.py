@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hil.document import (
     Attenuation,
@@ -30,6 +30,10 @@ from hil.units import format_duration
 
 _SLOTS_NS: Final = (1_000_000, 500_000, 250_000, 125_000)
 
+_Delay = Annotated[Duration, Field(ge=0)]
+_Span = Annotated[Duration, Field(gt=0)]
+_Loss = Annotated[Attenuation, Field(ge=0)]
+
 Imsi = Annotated[str, Shape(r"\d{6,15}", "6 to 15 digits, as in '001010000000001'")]
 """International mobile subscriber identity, at most 15 digits (TS 23.003 2.2)."""
 
@@ -43,7 +47,7 @@ class CellConfig(Model):
     slot_ns: Duration = 500_000
     """Slot length; 0.5 ms is a subcarrier spacing of 30 kHz (TS 38.211 Table 4.3.2-1)."""
 
-    bandwidth_hz: Frequency = 100_000_000
+    bandwidth_hz: Annotated[Frequency, Field(gt=0)] = 100_000_000
     """Channel bandwidth (TS 38.101-1 5.3.5)."""
 
     downlink_layers: Annotated[int, Field(ge=1, le=4)] = 4
@@ -67,10 +71,10 @@ class CellConfig(Model):
     gnb_slots: Annotated[int, Field(ge=0, le=32)] = 1
     """Slots that the base station needs to answer a scheduling request, a report or a NACK."""
 
-    gnb_processing_ns: Duration = 250_000
+    gnb_processing_ns: _Delay = 250_000
     """Processing time of the base station per packet."""
 
-    ue_processing_ns: Duration = 200_000
+    ue_processing_ns: _Delay = 200_000
     """Processing time of the device per packet."""
 
     configured_grant_bytes: Size = 2_000
@@ -85,25 +89,25 @@ class CellConfig(Model):
     max_transmissions: Annotated[int, Field(ge=1, le=32)] = 4
     """HARQ transmissions of a block; beyond them RLC repeats it."""
 
-    rlc_delay_ns: Duration = 15_000_000
+    rlc_delay_ns: _Delay = 15_000_000
     """Extra delay of a repetition by RLC (t-StatusProhibit and polling, TS 38.322 5.3)."""
 
-    core_delay_ns: Duration = 1_000_000
+    core_delay_ns: _Delay = 1_000_000
     """Between the base station and the edge (TS 23.501 Table 5.7.4-1 NOTE 4: 1 ms static)."""
 
-    backhaul_delay_ns: Duration = 8_000_000
+    backhaul_delay_ns: _Delay = 8_000_000
     """Between the core and the central cloud, one way."""
 
-    queue_bytes: Size = 3_000_000
+    queue_bytes: Annotated[Size, Field(gt=0)] = 3_000_000
     """Bytes that one device's queue holds before packets are dropped."""
 
     queue_packets: Annotated[int, Field(ge=1)] = 8_000
     """Packets that one device's queue holds before packets are dropped."""
 
-    line_rate_bps: Rate = 10_000_000_000
+    line_rate_bps: Annotated[Rate, Field(gt=0)] = 10_000_000_000
     """Rate of the wire behind the cell; must exceed what the cell carries."""
 
-    tick_ns: Duration = 500_000
+    tick_ns: _Span = 500_000
     """How often the user plane takes a turn; moves real delivery, never the model's times."""
 
     clock_drift_ppm: Drift = 3.0
@@ -138,34 +142,37 @@ class RadioConfig(Model):
     reference_power_dbm: Level = 15.0
     """Energy per resource element of the synchronisation block, antenna gain included."""
 
-    path_loss_db: Attenuation = 95.0
+    path_loss_db: _Loss = 95.0
     """Mean loss between antenna and device."""
 
-    noise_figure_db: Attenuation = 9.0
+    noise_figure_db: _Loss = 9.0
     """Noise figure of the device (TR 38.802 Table A.2.1-1)."""
 
-    shadowing_db: Attenuation = 2.0
+    shadowing_db: _Loss = 2.0
     """Standard deviation of the log-normal shadowing (TR 38.901 7.4.4)."""
 
-    shadowing_time_ns: Duration = 5_000_000_000
-    """Time over which the shadowing loses its memory (correlation 1/e)."""
+    shadowing_time_ns: _Span = 60_000_000_000
+    """Time over which the shadowing loses its memory (correlation 1/e).
 
-    doppler_hz: Frequency = 5
+    A fixed device among machines that move slowly: 10 m (TR 38.901 Table 7.5-6, InF) in a minute.
+    """
+
+    doppler_hz: Annotated[Frequency, Field(ge=0)] = 5
     """Highest Doppler shift of the fading; 5 Hz is walking pace beside moving machines."""
 
     blockage: bool = False
     """Whether bodies and vehicles step into the line of sight."""
 
-    blockage_loss_db: Attenuation = 20.0
+    blockage_loss_db: _Loss = 20.0
     """Extra loss while the line of sight is blocked (TR 38.901 7.6.4)."""
 
-    blockage_rate_per_h: EventsPerHour = 60.0
+    blockage_rate_per_h: Annotated[EventsPerHour, Field(ge=0)] = 60.0
     """How often that happens, Poisson."""
 
-    blockage_time_ns: Duration = 400_000_000
+    blockage_time_ns: _Span = 400_000_000
     """How long it lasts, mean of an exponential."""
 
-    settling_ns: Duration = 200_000_000
+    settling_ns: _Delay = 200_000_000
     """How long a device averages before it reports a new RSRP (TS 38.331 5.5.3.2)."""
 
     out_of_service_dbm: Level = -125.0
@@ -218,10 +225,10 @@ class PlcEndpoint(Model):
     port: Annotated[int, Field(ge=1, le=65535)] = 502
     """TCP port (IANA: 502, mbap)."""
 
-    scan_ns: Duration = 5_000_000
+    scan_ns: _Span = 5_000_000
     """Time of one scan of the control program."""
 
-    watchdog_ns: Duration = 100_000_000
+    watchdog_ns: _Span = 100_000_000
     """Longest silence of the heartbeat before the outputs go to their safe values."""
 
 
@@ -236,16 +243,16 @@ class AttenuatorEndpoint(Model):
     acts_on: Annotated[tuple[str, ...], Field(min_length=1)]
     """The modem endpoints whose antenna cable it sits in."""
 
-    min_db: Attenuation = 0.0
+    min_db: _Loss = 0.0
     """Smallest value it can be set to."""
 
-    max_db: Attenuation = 60.0
+    max_db: _Loss = 60.0
     """Largest value it can be set to."""
 
     step_db: Annotated[Attenuation, Field(gt=0)] = 0.25
     """Resolution; values in between are rounded to it."""
 
-    settling_ns: Duration = 20_000_000
+    settling_ns: _Delay = 20_000_000
     """Time from the command to the new loss."""
 
     @field_validator("listen")
@@ -260,6 +267,12 @@ class AttenuatorEndpoint(Model):
         if not valid:
             raise ValueError(f"wants ADDRESS:PORT, as in '127.0.0.1:5025'; got {listen!r}")
         return listen
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.min_db >= self.max_db:
+            raise ValueError(f"min {self.min_db:g} dB must be below max {self.max_db:g} dB")
+        return self
 
     @property
     def address(self) -> tuple[str, int]:

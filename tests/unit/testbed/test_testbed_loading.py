@@ -282,6 +282,10 @@ def test_one_thing_wrong_is_named_where_it_stands(
          "ports.lan.behind: a device-side port lies behind a modem of the world; known: cpe1"),
         ("  endpoints:", "  cell: {pattern: «DDD}\n  endpoints:", "world.cell.pattern: needs at"
          " least one U and one D or S slot, as in 'DSUUU'; got 'DDD'"),
+        ("  endpoints:", "  cell: {core_delay: «-1 ms}\n  endpoints:", "world.cell.core_delay: must"
+         " be at least 0; got '-1 ms'"),
+        ("{kind: attenuator, ", "«{kind: attenuator, min: 60 dB, ", "world.endpoints.att1: min"
+         " 60 dB must be below max 60 dB"),
         ("  endpoints:", "  cell: {slot: «0.4 ms}\n  endpoints:", "world.cell.slot: 5G has slots of"
          " '1 ms', '500 us', '250 us', '125 us' (TS 38.211 4.3.2); got '400 us'"),
         ("    att1:", '    cpe2: {kind: modem, link: b, imsi: «"001010000000001", lan: lan}\n'
