@@ -6,21 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from hil import report
 from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import UsageError
-from hil.record import Run, RunDirectory, read
-from hil.targets import load_profile
 from hil.testbed import load, shipped
 from hil.verdict import ExitCode
+
+if TYPE_CHECKING:
+    from hil.record import Run, RunDirectory
 
 #: The longest one test may take before it counts as hung, by plan, in seconds.
 _TIMEOUT_S: Final = {"smoke": 120, "full": 4 * 3600, "soak": 0}
@@ -34,14 +33,16 @@ def run(
 
     Raises: ConfigError or UsageError before anything is started.
     """
-    bench = load(testbed, Registry())
-    load_profile(targets)
     suites = [_suite(path) for path in paths] or [_suite("suites")]
-    handed = os.environ.get(RUN_DIRECTORY)
-    directory = RunDirectory(Path(handed)) if handed else RunDirectory.create(out)
+    bench = load(testbed, Registry())
     if bench.world is not None:
-        os.environ[RUN_DIRECTORY] = str(directory.path)
         enter(bench.source, [sys.executable, "-m", "hil", *sys.argv[1:]])
+    # Only from here on what takes time to import: up to here the process may yet be replaced.
+    from hil.record import RunDirectory
+    from hil.targets import load_profile
+
+    load_profile(targets)
+    directory = RunDirectory.create(out)
     status = _pytest(
         [
             *suites,
@@ -73,29 +74,32 @@ def _suite(path: str) -> str:
     raise UsageError(f"{file}: no such suite; name a file or a folder of tests")
 
 
-@contextmanager
-def _passing_on(child: Callable[[int], None]) -> Iterator[None]:
-    """SIGTERM goes to the child; Ctrl-C has reached it already, as one of the terminal's group."""
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: child(number)),
-    }
+def _pytest(arguments: Sequence[str], directory: RunDirectory) -> int:
+    """Runs pytest and passes signals on to it.
+
+    A Ctrl-C at a terminal reaches both processes; the child takes the two for one.
+    """
+    environment = {**os.environ, RUN_DIRECTORY: str(directory.path), "PYTHONUNBUFFERED": "1"}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    waiting: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in signals}
     try:
-        yield
+        child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment)
+        for number in signals:
+            signal.signal(number, lambda number, _: child.send_signal(number))
+        for number in waiting:
+            child.send_signal(number)
+        return child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _pytest(arguments: Sequence[str], directory: RunDirectory) -> int:
-    environment = {**os.environ, RUN_DIRECTORY: str(directory.path), "PYTHONUNBUFFERED": "1"}
-    child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment)
-    with _passing_on(child.send_signal):
-        return child.wait()
-
-
 def _finish(directory: RunDirectory, status: int) -> int:
     """Builds the reports of whatever the record holds, also when the process died."""
+    from hil import report
+    from hil.record import read
+
     console = Console()
     if not directory.record.is_file():
         code = ExitCode.USAGE if status in (2, 4, 5) else ExitCode.DEFECT

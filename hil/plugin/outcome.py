@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hil.clock import SYSTEM
 from hil.errors import (
     HilError,
     Inconclusive,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hil.plugin.session import Session
 
 _TIMED_OUT = "from pytest-timeout"
+_ONE_INTERRUPT_NS = 1_000_000_000
 
 
 class TimedOut(Interrupted):
@@ -75,8 +77,21 @@ class Outcomes:
         self.session = session
         self.causes: set[str] = set()
         self.endings: dict[str, Ending] = {}
+        self._interrupted_ns: int | None = None
         # SIGTERM is how CI cancels: treated as Ctrl-C, so that teardown still runs.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        """Raises KeyboardInterrupt; signals in quick succession are one.
+
+        A Ctrl-C at a terminal comes twice, from the terminal and by way of `hil run`; the second
+        must not break the teardown that the first one started.
+        """
+        now_ns = SYSTEM.monotonic_ns()
+        if self._interrupted_ns is None or now_ns - self._interrupted_ns > _ONE_INTERRUPT_NS:
+            self._interrupted_ns = now_ns
+            raise KeyboardInterrupt
 
     # -- collection -------------------------------------------------------------------------
 

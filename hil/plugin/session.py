@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hil._enter import die_with_parent
 from hil.plugin.options import chosen_testbed, handed_run_directory
 from hil.plugin.progress import Progress
 
@@ -66,10 +69,13 @@ class Session:
         from hil.record import RunDirectory
         from hil.targets import Plan, load_profile
 
+        handed = handed_run_directory()
+        if handed:
+            # Without `hil run` nobody reads the outcome: come home as after a Ctrl-C.
+            die_with_parent(os.getppid(), signal.SIGTERM)
         testbed = load_testbed(config)
         profile = load_profile(config.option.targets)
         plan = Plan(config.option.plan)
-        handed = handed_run_directory()
         directory = (
             RunDirectory(Path(handed)) if handed else RunDirectory.create(Path(config.option.out))
         )
