@@ -88,7 +88,7 @@ def _head(judgement: AnyJudgement, measurement: Measurement | None, title: str) 
 
 def _tiles(judgement: AnyJudgement, measurement: Measurement | None) -> Markup:
     tiles = [tile(figures.figure(judgement), _figure_name(judgement)), _bound_tile(judgement)]
-    if judgement.exceeding is not None:
+    if judgement.exceeding is not None and judgement.statistic != "tolerance":
         tiles.append(_exceeding_tile(judgement, measurement))
     if judgement.demonstrated is not None:
         tiles.append(tile(figures.demonstrated(judgement), _demonstrated_name(judgement)))
@@ -159,7 +159,7 @@ def _block(title: str, pairs: list[tuple[str, Child]]) -> Markup | None:
 
 def _result(judgement: AnyJudgement) -> list[tuple[str, Child]]:
     pairs: list[tuple[str, Child]] = [
-        ("verdict", f"{look(judgement).word} ({str(judgement.reason).lower()})"),
+        ("verdict", _verdict(judgement)),
         ("figure", figures.figure(judgement)),
         ("its confidence limits", figures.limits(judgement)),
         ("bound", figures.bound(judgement)),
@@ -173,10 +173,17 @@ def _result(judgement: AnyJudgement) -> list[tuple[str, Child]]:
     return pairs
 
 
+def _verdict(judgement: AnyJudgement) -> str:
+    word, reason = look(judgement).word, str(judgement.reason)
+    return word if reason == word else f"{word} ({reason})"
+
+
 def _evidence(judgement: AnyJudgement) -> list[tuple[str, Child]]:
     pairs: list[tuple[str, Child]] = [
-        ("judged", f"{whole(judgement.n)} {figures.items(judgement)}")
+        ("judged", f"{whole(judgement.n)} {figures.items(judgement, judgement.n)}")
     ]
+    if judgement.statistic == "tolerance":
+        return pairs
     if judgement.exceeding is not None:
         pairs.append(("late, lost, or events", whole(judgement.exceeding)))
     pairs.append(("bracketed (no time, or spoiled)", whole(judgement.bracketed)))

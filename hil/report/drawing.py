@@ -13,6 +13,7 @@ from hil.report.page import figure
 from hil.report.quantity import shown
 from hil.samples import metrics
 from hil.samples.table import taken
+from hil.verdict import Verdict
 
 if TYPE_CHECKING:
     from hil.report.figures import AnyJudgement
@@ -83,8 +84,14 @@ def _distribution(
     return figure(
         svg,
         f"How often is it later? {curve.n:,} {figures.items(judgement)}, {curve.missing:,} lost",
-        f"{source}; the curve must pass below the corner of the red field",
+        f"{source}; {_reading(judgement)}",
     )
+
+
+def _reading(judgement: AnyJudgement) -> str:
+    if judgement.verdict is Verdict.INVALID:
+        return "for diagnosis only, nothing here is vouched for"
+    return "the curve must pass below the corner of the red field"
 
 
 def _floor(measurement: Measurement) -> list[tuple[float, float]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from hil.report.quantity import NOT_MEASURED, shown, whole
 from hil.units import format_share
+from hil.verdict import Verdict
 
 if TYPE_CHECKING:
     from hil.judge.judgement import Judgement
@@ -73,6 +75,8 @@ def direction(judgement: AnyJudgement) -> str:
 
 def figure(judgement: AnyJudgement) -> str:
     """The figure alone; a quantile that falls among the lost is infinite, not unmeasured."""
+    if judgement.figure is None and judgement.verdict is Verdict.INVALID:
+        return "no claim"
     if judgement.figure is None and judgement.details.get("figure_infinite"):
         return "∞ (lost)"
     return shown(judgement.figure, judgement.unit)
@@ -86,8 +90,8 @@ def limits(judgement: AnyJudgement, *, short: bool = False) -> str:
     if high is None:
         return f"{shown(low, unit)} to ∞" if short else f"from {shown(low, unit)}, no upper limit"
     if low is None:
-        return f"up to {shown(high, unit)}"
-    first, last = shown(low, unit), shown(high, unit)
+        return f"up to {_at_most(high, unit)}"
+    first, last = shown(low, unit), _at_most(high, unit)
     number, _, name = first.partition(" ")
     return f"{number if last.endswith(f' {name}') else first} to {last}"
 
@@ -125,19 +129,23 @@ def demonstrated(judgement: AnyJudgement) -> str:
     if share is None:
         return NONE
     if judgement.unit == "1/h":
-        return f"≤ {shown(share, '1/h')}"
+        return f"≤ {_at_most(share, '1/h')}"
     return format_floor(share)
 
 
+def _at_most(value: float, unit: str) -> str:
+    """An upper limit; where it is cut to whole numbers, it is cut upwards."""
+    return shown(math.ceil(value) if unit == "1/h" and value >= 100 else value, unit)
+
+
 def format_floor(share: float) -> str:
-    """A share rounded down to its first digit short of one: never more than was shown."""
-    if share <= 0:
-        return "0 %"
+    """A share cut off after its first digit that is no nine: never more than was shown."""
     digits = 1
-    while digits < 9 and (1 - share) < 5 * 10.0 ** -(digits + 1):
+    while digits < 7 and 1 - share < 10.0 ** -(digits + 2):
         digits += 1
-    step = 10 ** (digits + 1)
-    return f"{int(share * step) / step * 100:.{max(0, digits - 1)}f} %"
+    # The least excess keeps a share that is met exactly from falling a digit.
+    steps = math.floor(share * 10 ** (digits + 2) + 1e-9)
+    return f"{steps / 10**digits:.{digits}f} %"
 
 
 def packets(judgement: AnyJudgement) -> str:

@@ -125,7 +125,13 @@ def course(shape: Course, limit_ns: float | None, *, what: str) -> str:
         axes.set_ylim(0, top)
         for start, end in shape.spoiled_s:
             axes.axvspan(
-                start, end, facecolor=_SPOILED, alpha=0.35, hatch="///", edgecolor=_SPOILED, lw=0
+                start,
+                max(end, start + 0.004 * shape.length_s),
+                facecolor=_SPOILED,
+                alpha=0.35,
+                hatch="///",
+                edgecolor=_SPOILED,
+                lw=0,
             )
         axes.fill_between(
             shape.at_s, scale.factor * shape.median_ns, scale.factor * shape.max_ns,
@@ -240,9 +246,10 @@ def _reach(curve: Ccdf, bound: Bound, other: tuple[str, Ccdf] | None) -> tuple[f
     farthest = max(highest, bound.limit_ns, bound.guard_high_ns)
     if highest > 8 * bound.limit_ns or (0 < highest < bound.limit_ns / 12):
         lowest = min((one.values_ns[0] for one in curves if one.values_ns.size), default=1.0)
-        return max(1.0, lowest) * 0.5, farthest * 1.8, True
+        return max(1.0, lowest) * 0.5, max(farthest, bound.limit_ns * 2.5) * 1.8, True
     lowest = min((one.values_ns[0] for one in curves if one.values_ns.size), default=0.0)
-    return min(0.0, lowest * 1.05), farthest * 1.12, False
+    # Room for the name of the bound to the right of its line.
+    return min(0.0, lowest * 1.05), max(farthest * 1.08, bound.limit_ns * 1.25), False
 
 
 def _draw_bound(axes: Axes, bound: Bound, scale: Scale, right: float, lowest: float) -> None:
@@ -259,13 +266,10 @@ def _draw_bound(axes: Axes, bound: Bound, scale: Scale, right: float, lowest: fl
     if bound.guard_high_ns > bound.guard_low_ns:
         axes.axvspan(scale(bound.guard_low_ns), scale(bound.guard_high_ns), color=_GUARD, lw=0)
     axes.axvline(limit, color=_LIMIT, lw=1.8)
-    near_right = axes.transData.transform((limit, 1))[0] > axes.transAxes.transform((0.8, 0))[0]
     axes.annotate(
         f"bound {shown(bound.limit_ns, 'ns')}",
-        (limit, 1), xycoords=("data", "axes fraction"),
-        xytext=(-6 if near_right else 6, -12), textcoords="offset points",
-        ha="right" if near_right else "left", fontsize=9.5, color=_LIMIT, fontweight="bold",
-        bbox=_PLATE,
+        (limit, 1), xycoords=("data", "axes fraction"), xytext=(6, -12),
+        textcoords="offset points", fontsize=9.5, color=_LIMIT, fontweight="bold", bbox=_PLATE,
     )  # fmt: skip
 
 
