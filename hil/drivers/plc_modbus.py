@@ -23,10 +23,12 @@ from hil.drivers.protocols import (
     Via,
 )
 from hil.drivers.transcript import Transcript
-from hil.errors import DeviceError, DriverError, Unsupported, UsageError
+from hil.errors import ConnectFailed, DeviceError, DriverError, Unsupported, UsageError
 from hil.testbed import DeviceConfig
 
 _ECHO_VALUES: Final = 65535  # 1 to 65535: 0 is what a controller starts with
+#: Multiples of the golden ratio, modulo 1, fill an interval more evenly than any other (Weyl).
+_GOLDEN: Final = 0.6180339887498949
 
 
 class PlcConfig(DeviceConfig):
@@ -101,9 +103,10 @@ class PlcModbus:
         self._main.connect()
         try:
             self._main.identification()
-        except BaseException:
+        except DriverError as error:
             self._main.close()
-            raise
+            tail = error.transcript
+            raise ConnectFailed(self.name, "open", error.detail, transcript=tail) from error
 
     def close(self) -> None:
         """See `Device.close`."""
@@ -208,6 +211,9 @@ class PlcModbus:
         Each turn writes a number to the tag `echo` and reads the tag `echoed` until the program
         has copied it; the controller's scan, one read at least and the transport both ways lie in
         between. A turn that takes longer than the interval delays the next; none is skipped.
+        Each turn starts a little later than its place on the grid, up to half an interval and
+        evenly spread: a plain grid would meet the controller's scan, and the pattern of a TDD
+        cell, always in the same phase.
 
         Raises:
             Unsupported: no such tags, or no cable address.
@@ -226,7 +232,8 @@ class PlcModbus:
         start_ns = self._clock.realtime_ns() + interval_ns
         turns = []
         for seq in range(count):
-            intended_ns = start_ns + seq * interval_ns
+            spread_ns = round(seq * _GOLDEN % 1 * interval_ns / 2)
+            intended_ns = start_ns + seq * interval_ns + spread_ns
             self._clock.sleep_ns(intended_ns - self._clock.realtime_ns())
             value = (last + seq) % _ECHO_VALUES + 1
             turns.append(self._turn(link, seq, intended_ns, value, round(timeout_s * 1e9)))

@@ -13,7 +13,6 @@ import re
 import select
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from hil.drivers.transcript import Transcript
@@ -173,15 +172,12 @@ class ScpiSession:
         try:
             self._await_answer(instrument)
             answer = instrument.read().strip()
-        except pyvisa.errors.VisaIOError as error:
-            if error.error_code == pyvisa.constants.StatusCode.error_timeout:
-                self.close()  # its answer may still come, and would be taken for the next one
+        except (pyvisa.errors.Error, OSError, RuntimeError, EOFError, UnicodeError) as error:
+            self.close()  # its answer may still come, and would be taken for the next one
+            late = pyvisa.constants.StatusCode.error_timeout
+            if isinstance(error, TimeoutError) or getattr(error, "error_code", None) == late:
                 detail = f"no answer in {self._limit_s:g} s"
                 raise self._error(DriverTimeout, message, detail) from error
-            self.close()
-            raise self._error(ConnectionLost, message, str(error)) from error
-        except (pyvisa.errors.Error, OSError, RuntimeError, EOFError, UnicodeError) as error:
-            self.close()
             raise self._error(ConnectionLost, message, str(error)) from error
         self._transcript.add("<", answer)
         return answer
@@ -202,9 +198,10 @@ class ScpiSession:
         plain = _plain_socket(instrument)
         if plain is None:
             return
-        end = time.monotonic() + self._limit_s
-        readable, _, _ = select.select([plain], [], [], max(0.0, end - time.monotonic()))
-        if readable and plain.recv(1, socket.MSG_PEEK) == b"":
+        readable, _, _ = select.select([plain], [], [], self._limit_s)
+        if not readable:
+            raise TimeoutError
+        if plain.recv(1, socket.MSG_PEEK) == b"":
             raise EOFError("the peer closed the connection")
 
     def _error(self, kind: type[DriverError], operation: str, detail: str) -> DriverError:

@@ -6,6 +6,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,12 @@ from hil.virtual.endpoints.at_interpreter import Interface, Interpreter
 from hil.virtual.endpoints.modem_state import ModemState
 from hil.virtual.endpoints.pty_port import PtyPort
 
-#: From the answer to AT+CFUN=1,1 until the port is gone, and until it is back. Real modules take
-#: 10 to 20 s for the second; here it is as short as it can be without a client missing it.
+#: From the answer to AT+CFUN=1,1 until the port is gone, from then until it is back, and from then
+#: until the modem says that it has started. Real modules take 10 to 20 s for the second; here it is
+#: as short as it can be without a client missing it.
 HANG_UP_NS: Final = 50_000_000
 BOOT_NS: Final = 2_000_000_000
+GREET_NS: Final = 300_000_000
 _BOOT_LINES: Final = ("RDY", "+CFUN: 1", "+CPIN: READY", "+QUSIM: 1", "+QIND: SMS DONE")
 _LONGEST_LINE: Final = 2048
 
@@ -41,8 +44,7 @@ class Modem:
         self._interpreter = Interpreter(self._state)
         self._port = PtyPort(directory / config.link)
         self._line = b""
-        self._unplug_at: int | None = None
-        self._plug_at: int | None = None
+        self._due: list[tuple[int, Callable[[], None]]] = []
         self._wake_read, self._wake_write = os.pipe()
         self._state.settle(self._now_ns())
         self._port.plug()
@@ -66,7 +68,8 @@ class Modem:
                 self._port.unplug()
                 return
             now_ns = self._now_ns()
-            self._plugging(now_ns)
+            while self._due and self._due[0][0] <= now_ns:
+                self._due.pop(0)[1]()
             if self._port.plugged:
                 for line in self._state.step(now_ns):
                     self._say(line)
@@ -80,23 +83,29 @@ class Modem:
         if self._port.plugged:
             poll.register(self._port.fileno(), select.POLLIN)
         limit_ns = self._state.receiver.period_ns
-        for at_ns in (self._unplug_at, self._plug_at):
-            if at_ns is not None:
-                limit_ns = min(limit_ns, max(0, at_ns - self._now_ns()))
+        if self._due:
+            limit_ns = min(limit_ns, max(0, self._due[0][0] - self._now_ns()))
         return [descriptor for descriptor, _ in poll.poll(limit_ns / 1e6)]
 
-    def _plugging(self, now_ns: int) -> None:
-        if self._unplug_at is not None and now_ns >= self._unplug_at:
-            self._port.unplug()
-            self._state.restart()
-            self._unplug_at, self._plug_at = None, now_ns + BOOT_NS
-        if self._plug_at is not None and now_ns >= self._plug_at:
-            self._plug_at = None
-            self._interpreter.interface = Interface()
-            self._line = b""
-            self._port.plug()
-            for line in _BOOT_LINES:
-                self._say(line)
+    def _restart(self) -> None:
+        """Hang up, come back, greet: one after the other."""
+        hang_up_ns = self._now_ns() + HANG_UP_NS
+        back_ns = hang_up_ns + BOOT_NS
+        self._due = [
+            (hang_up_ns, self._hang_up),
+            (back_ns, self._port.plug),
+            (back_ns + GREET_NS, self._greet),
+        ]
+
+    def _hang_up(self) -> None:
+        self._port.unplug()
+        self._state.restart()
+        self._interpreter.interface = Interface()
+        self._line = b""
+
+    def _greet(self) -> None:
+        for line in _BOOT_LINES:
+            self._say(line)
 
     def _receive(self, data: bytes) -> None:
         if self._interpreter.interface.echo:
@@ -117,7 +126,7 @@ class Modem:
             self._say(text)
         if self._interpreter.restart_wanted:
             self._interpreter.restart_wanted = False
-            self._unplug_at = self._now_ns() + HANG_UP_NS
+            self._restart()
 
     def _finish(self, result: str) -> None:
         if self._interpreter.interface.verbose:

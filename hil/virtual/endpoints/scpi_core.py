@@ -220,5 +220,6 @@ def _units(message: str) -> list[str]:
 def _parts(unit: str) -> tuple[str, list[str]]:
     """Header and parameters of one unit; a comma within quotes or brackets parts nothing."""
     header, *rest = unit.split(None, 1)
-    found = re.findall(r"""(?:[^,"'(]|"[^"]*"?|'[^']*'?|\([^)]*\)?)+""", *rest) if rest else []
+    parameters = "".join(rest)
+    found = re.findall(r"""(?:[^,"'(]|"[^"]*"?|'[^']*'?|\([^)]*\)?)+""", parameters)
     return header, [text.strip() for text in found if text.strip()]
