@@ -143,21 +143,19 @@ class _Holder:
         self.children.append(_Child(name, process, log))
 
     def await_ready(self) -> None:
-        """Say go and wait until both children serve; RigError where one does not."""
+        """Say go to each child in turn and wait until it serves; RigError where it does not."""
+        limit = time.monotonic() + _READY_LIMIT_S
         for child in self.children:
             child.go()
-        limit = time.monotonic() + _READY_LIMIT_S
-        while waiting := [child for child in self.children if not child.ready]:
-            outputs = {_fileno(child): child for child in waiting}
-            left = max(0.0, limit - time.monotonic())
-            readable = select.select([*outputs, *self.wake.descriptors], [], [], left)[0]
-            if not readable:
-                names = " and ".join(child.name for child in waiting)
-                raise RigError(f"the {names} of the world gave no sign within {_READY_LIMIT_S} s")
-            if set(readable) & set(self.wake.descriptors):
-                raise RigError("stopped while the world was starting")
-            for descriptor in readable:
-                outputs[descriptor].hear()
+            while not child.ready:
+                awaited = [_fileno(child), *self.wake.descriptors]
+                left = max(0.0, limit - time.monotonic())
+                readable = select.select(awaited, [], [], left)[0]
+                if not readable:
+                    raise RigError(f"the {child.name} of the world gave no sign of life")
+                if set(readable) & set(self.wake.descriptors):
+                    raise RigError("stopped while the world was starting")
+                child.hear()
 
     def publish(self, *, died: str | None = None) -> None:
         """Write ``world.json``: the world, its attachments, and what killed it."""
@@ -265,7 +263,6 @@ def _hold(testbed: Path, wake: _Wake) -> None:
         try:
             holder.start(nets)
             _links(plan, nets)
-            _couple(run / "coupling", plan)
             holder.await_ready()
             _say(registry=str(registry), **world.to_json())
             _detach(run / "holder.log")
@@ -285,12 +282,6 @@ def _links(plan: Topology, nets: Mapping[str, int]) -> None:
             f"{error.strerror}: this kernel or container cannot make veth links;"
             " load the module veth (modprobe veth) or run where it is available"
         ) from error
-
-
-def _couple(path: Path, plan: Topology) -> None:
-    from hil.virtual.coupling import Coupling
-
-    Coupling.create(path, plan.cpes)
 
 
 def _say(**fields: Any) -> None:

@@ -280,7 +280,7 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
     """The user plane of a testbed, and the length of its turns in nanoseconds."""
     bench = load(testbed)
     plan, world = topology(bench), world_of(bench)
-    coupled = Coupling.open(coupling)
+    coupled = Coupling.create(coupling, plan.cpes)
     clock = CellClock(coupled.epoch_ns, round(world.cell.clock_drift_ppm * 1000))
     step_ns = BLOCK_SLOTS * world.cell.slot_ns // 2
     radio = Radio(world.radio, world.seed)
