@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hil.judge.offered import Flags, Offered, offered
 from hil.samples.measurement import Measurement
 from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, Table, taken
-from hil.targets.traffic import Traffic
+from hil.targets.traffic import Burst, Traffic, Video
 
 #: The delay of a packet of which no intact copy came.
 NEVER: Final = int(np.iinfo(np.int64).max)
@@ -85,7 +85,7 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     """
     rows = measurement.samples
     if not measurement.complete:
-        rows = rows[_was_offered(rows)]
+        rows = rows[_was_offered(rows, framed=isinstance(traffic, Burst | Video))]
     sent, arrived = rows[measurement.timing.tx_column], rows["arrival"] >= 0
     received = np.where(arrived, rows[measurement.timing.rx_column], NOT_TAKEN)
     refused = (rows["flags"] & SEND_FAILED) != 0
@@ -110,12 +110,19 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     )
 
 
-def _was_offered(rows: Table) -> Flags:
-    """Rows of frames of every packet of which something was seen: a send stamp, or its refusal."""
+def _was_offered(rows: Table, *, framed: bool) -> Flags:
+    """Rows of which a send stamp, a refusal or an arrival tells that they were offered.
+
+    Of frames only whole ones count. The last frame of a run that was cut short may lack packets
+    that were never planned into the table, so it is left out.
+    """
     seen = (rows["arrival"] >= 0) | ((rows["flags"] & SEND_FAILED) != 0)
     for name in ("tx_user_ns", "tx_kernel_ns", "tx_hardware_ns"):
         seen |= taken(rows[name])
-    return np.asarray(~np.isin(rows["frame"], rows["frame"][~seen]))
+    if framed and len(rows):
+        seen &= ~np.isin(rows["frame"], rows["frame"][~seen])
+        seen &= rows["frame"] != rows["frame"].max()
+    return np.asarray(seen)
 
 
 def implausible(measurement: Measurement, seen: Evidence) -> list[str]:

@@ -110,11 +110,10 @@ def contradictions(measurement: Measurement, traffic: Traffic) -> list[str]:
 
     Compares what both sides state; what the measurement does not state is not held against it.
     """
-    promised = traffic.model_dump(mode="json")
-    names = ("pattern", "size", "interval_ns", "frame_size", "rate_bps", "fps", "packet_size")
+    promised = traffic.model_dump(mode="json", by_alias=True)
+    names = ("pattern", "size", "interval", "frame_size", "rate", "fps", "packet_size")
     return [
-        f"{name.removesuffix('_ns').removesuffix('_bps')} {measurement.traffic[name]} "
-        f"instead of {promised[name]}"
+        f"{name} {measurement.traffic[name]} instead of {promised[name]}"
         for name in names
         if name in promised
         and name in measurement.traffic

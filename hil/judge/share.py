@@ -6,7 +6,6 @@ limits of Clopper and Pearson are taken, for PASS and for FAIL alike.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from hil.samples import metrics, outages
 from hil.samples.measurement import Measurement
 from hil.samples.table import taken
 from hil.stats import dependence, proportion, quantile, rate
+from hil.targets.plan import for_zero_failures
 from hil.targets.target import WithinTarget
 from hil.units import format_share
 
@@ -119,8 +119,18 @@ class Tally:
 
 
 def tally(within: Flags, burst: int, confidence: float) -> Tally:
-    """Counts the items within, and how bursty the others are."""
-    effect = dependence.design_effect(outages.run_lengths(~within), burst, confidence)
+    """Counts the items within, and how bursty they and the others are.
+
+    The stream alternates between runs of failures and runs of what is within. For geometric runs of
+    means b and g the variance is 2 b g / (b + g) - 1 times that of independent items, which exceeds
+    neither 2 b - 1 nor 2 g - 1; so the smaller of the two ratios seen is enough. Without that, one
+    run of failures that fills a whole measurement would count as a single event and decide nothing.
+    """
+    failing, passing = (
+        dependence.variance_ratio_upper(outages.run_lengths(flags), confidence)
+        for flags in (~within, within)
+    )
+    effect = max(2.0 * burst - 1, min(failing, passing))
     return Tally(int(within.sum()), len(within), effect)
 
 
@@ -142,7 +152,7 @@ def judge_share(
         missed = Reason.MISSED
     elif phases.missed is not None:
         missed = Reason.PHASE_MISSED
-    required = math.ceil(proportion.required(share, confidence) * low.effect)
+    required = for_zero_failures(target, 1)
     observed = items.within(limit)
     counted = ~items.bracketed
     lost = int((counted & (items.value_ns == NEVER)).sum())
@@ -277,7 +287,7 @@ def _figure(items: Items, share: float, confidence: float, effect: float) -> _Fi
     shares = (share, *(s for s in _SHOWN if s < share))
     shown = next((s for s in shares if quantile.supported(n, s)), None) if n else None
     if shown is None:
-        return _Figure(None, None, None, {"figure": None})
+        return _Figure(None, None, None, {})
     value = quantile.nearest_rank(finite, shown, n)
     low, high = quantile.interval(finite, shown, confidence, n=n, design_effect=effect)
     name = f"p{shown * 100:.6g}"

@@ -104,7 +104,8 @@ def judge_shift(
         mild.low is not None and mild.low - found.floor_ns > margin
     ) or growth_low > target.epsilon
     details: dict[str, Any] = {
-        "quantile": target.quantile,
+        "figure": f"p{target.quantile * 100:g}",
+        "bound_ns": target.bound_ns,
         "margin_ns": margin,
         "late_loaded": late.loaded_mild,
         "late_alone": late.alone_mild,

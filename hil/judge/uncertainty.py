@@ -52,7 +52,10 @@ def uncertainty(measurement: Measurement, metric: str, share: float | None) -> U
     at = EVENT_SHARE if share is None else share
     floor = budget.floor_quantile_ns(at)
     known = budget.floor_ns.size > 0
-    supported = known and quantile.supported(budget.floor_ns.size, at)
+    # A single value is a stated bound (JCGM 100 4.3, type B), not a sample of the error.
+    supported = budget.floor_ns.size == 1 or (
+        known and quantile.supported(budget.floor_ns.size, at)
+    )
     if metric == "pdv":
         return Uncertainty(floor, floor, known, supported)
     if metric in ("reception_gap", "watchdog", "down_events", "delay_shift"):

@@ -111,9 +111,10 @@ def _finding(
             n=0,
         )
     if isinstance(target, LevelTarget):
+        between = f"{measured:.2f} dB against {expected:.2f} dB: " if expected else ""
         words = (
-            f"{measured:.2f} dB measured and {expected:.2f} dB expected: off by {off:.2f} dB, "
-            f"uncertain by {uncertainty:.2f} dB (tolerance {target.limit_db:g} dB)"
+            f"{between}off by {off:.2f} dB, uncertain by {uncertainty:.2f} dB (tolerance "
+            f"{target.limit_db:g} dB)"
         )
     else:
         words = (
