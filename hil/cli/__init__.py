@@ -38,6 +38,43 @@ def run(
 
 
 @app.command()
+def measure(
+    tx: Annotated[str, typer.Option(help="Port to send from: PORT, IFACE or NETNS/IFACE.")],
+    rx: Annotated[str, typer.Option(help="Port to receive on.")],
+    testbed: Annotated[str | None, typer.Option(help="Where named ports are.")] = None,
+    size: Annotated[str, typer.Option(help="PDU-session packet, as in '255 B'.")] = "128 B",
+    interval: Annotated[str, typer.Option(help="Spacing, as in '10 ms'.")] = "1 ms",
+    count: Annotated[int | None, typer.Option(help="Packets; 10000 by default.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Instead of --count.")] = None,
+    layer: Annotated[str | None, typer.Option(help="ethernet or udp.")] = None,
+    bound: Annotated[str | None, typer.Option(help="Judge the delay against it.")] = None,
+    share: Annotated[float | None, typer.Option(help="Share that must keep the bound.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory that keeps the samples.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> int:
+    """Measure once between two ports, without pytest."""
+    from hil.cli.measure import Options
+    from hil.cli.measure import measure as verb
+
+    return verb(
+        Options(
+            tx=tx,
+            rx=rx,
+            testbed=testbed,
+            size=size,
+            interval=interval,
+            count=count,
+            duration=duration,
+            layer=layer,
+            bound=bound,
+            share=share,
+            out=out,
+            json=json,
+        )
+    )
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
 ) -> int:

@@ -440,11 +440,12 @@ def _print_table(
             f"offered traffic: {summary['off_grid_share'] * 100:.2g} % of packets left more than a "
             f"quarter of the interval off their grid"
         )
+    judged = summary["judgement"]["sentence"] if summary["judgement"] is not None else None
     for reason in summary["invalid_reasons"]:
-        console.print(f"INVALID: {reason}", markup=False)
-    if summary["judgement"] is not None:
-        words = summary["judgement"]["sentence"]
-        console.print(f"{summary['verdict']}: {words}", markup=False)
+        if reason != judged:
+            console.print(f"INVALID: {reason}", markup=False)
+    if judged is not None:
+        console.print(f"{summary['verdict']}: {judged}", markup=False)
     elif summary["valid"]:
         console.print("valid; no bound was given, so there is no verdict")
     if options.out is not None:

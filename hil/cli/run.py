@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: The longest one test may take before it counts as hung, by plan, in seconds.
 _TIMEOUT_S: Final = {"smoke": 120, "full": 4 * 3600, "soak": 0}
 RUN_DIRECTORY: Final = "HIL_RUN_DIRECTORY"
+_SI_KERNEL: Final = 0x80
 
 
 def run(
@@ -75,24 +76,29 @@ def _suite(path: str) -> str:
 
 
 def _pytest(arguments: Sequence[str], directory: RunDirectory) -> int:
-    """Runs pytest and passes signals on to it.
+    """Runs pytest as a child, and passes on the signals that reach only this process.
 
-    A Ctrl-C at a terminal reaches both processes; the child takes the two for one.
+    A Ctrl-C at a terminal is sent by the kernel to both; one by kill(1) comes here alone, and
+    siginfo tells the two apart (sigaction(2), SI_KERNEL).
     """
     environment = {**os.environ, RUN_DIRECTORY: str(directory.path), "PYTHONUNBUFFERED": "1"}
-    signals = (signal.SIGINT, signal.SIGTERM)
-    waiting: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in signals}
+    ours = {signal.SIGINT, signal.SIGTERM}
+    early: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: early.append(number)) for n in ours}
+    child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*ours, signal.SIGCHLD})
     try:
-        child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], env=environment)
-        for number in signals:
-            signal.signal(number, lambda number, _: child.send_signal(number))
-        for number in waiting:
+        for number in early:
             child.send_signal(number)
-        return child.wait()
+        while child.poll() is None:
+            got = signal.sigwaitinfo({*ours, signal.SIGCHLD})
+            if got.si_signo in ours and got.si_code != _SI_KERNEL:
+                child.send_signal(got.si_signo)
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*ours, signal.SIGCHLD})
         for number, handler in before.items():
             signal.signal(number, handler)
+    return child.returncode
 
 
 def _finish(directory: RunDirectory, status: int) -> int:

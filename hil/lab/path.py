@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path as FilePath
 from typing import Literal, Protocol
 
@@ -53,15 +53,18 @@ class Bench:
 def live_port(config: PortConfig) -> Port:
     """The port a testbed describes, as it is on this host now.
 
+    A `dynamic` address is read from the interface.
+
     Raises: UsageError when its interface is missing, down or unfit.
     """
     fixed = config.address if isinstance(config.address, IPv4Interface) else None
+    gateway = config.gateway if isinstance(config.gateway, IPv4Address) else None
     return resolve_port(
         config.interface,
         config.namespace,
         name=config.name,
         address=fixed,
-        gateway=config.gateway,
+        gateway=gateway,
         tap=config.tap,
     )
 

@@ -213,8 +213,8 @@ class Outcomes:
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, str] | None:
         """The verdict's own word instead of FAILED, in pytest's own category."""
-        cause = getattr(report, "hil_cause", None)
-        if cause is None or cause == "target missed" or not report.failed:
+        cause: str | None = getattr(report, "hil_cause", None)
+        if cause is None or cause == "target missed":
             return None
         return ("failed" if report.when == "call" else "error"), cause[0].upper(), cause.upper()
 
