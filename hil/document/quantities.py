@@ -46,6 +46,18 @@ class Model(BaseModel):
         allow_inf_nan=False,
     )
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Leaves out the defaults that a file could not say: numbers for what is text there."""
+        made = handler(schema)
+        for field in handler.resolve_ref_schema(made).get("properties", {}).values():
+            text = field.get("type") == "string" and not isinstance(field.get("default"), str)
+            if text or "$ref" in field:
+                field.pop("default", None)
+        return made
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from hil.document.fault import START, Fault, Mark, Path
 from hil.document.scalars import unprintable
 from hil.document.tree import Composer, Entry, Mapping, Node, Scalar, Sequence, Unreadable
-from hil.document.wording import Complaint, complaint
+from hil.document.wording import Complaint, complaint, joined
 from hil.errors import ConfigError
 
 _MAX_BYTES: Final = 2**20
@@ -104,9 +104,7 @@ class Document:
             about = complaint(kind, plain, each, lambda below: self.text((*path, *below)))
             found.setdefault(about.path, []).append(about)
         return [
-            self.fault(
-                (*path, *place), "; or ".join(dict.fromkeys(a.what for a in about)), about[0].at
-            )
+            self.fault((*path, *place), joined(each.what for each in about), about[0].at)
             for place, about in found.items()
             if (*path, *place) not in self._broken
         ]

@@ -37,16 +37,6 @@ _WANTS: Final[Mapping[str, str]] = {
     "list_type": _LIST,
     "set_type": _LIST,
     "frozen_set_type": _LIST,
-    "path_type": "wants a path, as in /dev/ttyUSB2",
-    "ip_v4_address": "wants an IPv4 address, as in 192.0.2.1",
-    "ip_v6_address": "wants an IPv6 address, as in 2001:db8::1",
-    "ip_any_address": "wants an address, as in 192.0.2.1",
-    "ip_v4_network": "wants an IPv4 network, as in 192.0.2.0/24",
-    "ip_v6_network": "wants an IPv6 network, as in 2001:db8::/32",
-    "ip_any_network": "wants a network, as in 192.0.2.0/24",
-    "ip_v4_interface": "wants ADDRESS/PREFIX, as in 192.0.2.2/24",
-    "ip_v6_interface": "wants ADDRESS/PREFIX, as in 2001:db8::2/64",
-    "ip_any_interface": "wants ADDRESS/PREFIX, as in 192.0.2.2/24",
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}",
@@ -70,6 +60,18 @@ class Complaint:
     path: Path
     what: str
     at: Literal["key", "value"] = "value"
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """One sentence for what several alternatives wanted of the same value."""
+    said = list(dict.fromkeys(sentences))
+    halves = [each.partition("; got ") for each in said]
+    if len({tail for _, _, tail in halves}) > 1:
+        return "; or ".join(said)
+    wants = [
+        head.removeprefix("wants ") if index else head for index, (head, _, _) in enumerate(halves)
+    ]
+    return " or ".join(wants) + halves[0][1] + halves[0][2]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import (
+    IPv4Address,
     IPv4Interface,
     IPv4Network,
+    IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
     ip_interface,
     ip_network,
 )
@@ -17,6 +20,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 DYNAMIC: Final = "dynamic"
 
+IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
@@ -62,6 +66,15 @@ def _network(value: object) -> IPNetwork:
     raise ValueError(f"wants a network, as in 192.0.2.0/24; got {value!r}")
 
 
+def _host(value: object) -> IPAddress:
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
+    try:
+        return ip_address(str(value))
+    except ValueError:
+        raise ValueError(f"wants an address, as in 192.0.2.1; got {value!r}") from None
+
+
 def _text(check: Callable[[object], Any], *examples: str) -> tuple[Any, Any]:
     return PlainValidator(check), WithJsonSchema({"type": "string", "examples": [*examples]})
 
@@ -69,6 +82,7 @@ def _text(check: Callable[[object], Any], *examples: str) -> tuple[Any, Any]:
 _V4: Final = _text(_interface_v4, "192.0.2.2/24")
 _PORT: Final = _text(_port_address, "192.0.2.2/24", "2001:db8::2/64", DYNAMIC)
 
+_HOST: Final = _text(_host, "192.0.2.1")
 _NETWORK: Final = _text(_network, "192.0.2.0/24")
 
 InterfaceV4 = Annotated[IPv4Interface, *_V4]
@@ -79,3 +93,6 @@ PortAddress = Annotated[IPInterface | Literal["dynamic"] | None, *_PORT]
 
 Network = Annotated[IPNetwork, *_NETWORK]
 """A network of either family, host bits zero."""
+
+Host = Annotated[IPAddress, *_HOST]
+"""An address of either family, without a prefix."""

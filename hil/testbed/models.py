@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, SerializeAsAny
 
 from hil.document import Model, Rate, Shape
-from hil.testbed.address import DYNAMIC, IPInterface, Network, PortAddress
+from hil.testbed.address import DYNAMIC, Host, IPInterface, Network, PortAddress
 from hil.testbed.world import World
 
 PathKind = Literal["device-edge", "device-device", "device-cloud"]
@@ -56,7 +55,7 @@ class PortConfig(Model):
     addressing: PortAddress = Field(default=None, alias="address")
     """ADDRESS/PREFIX; ``dynamic`` where it changes and is read from the interface when needed."""
 
-    gateway: IPv4Address | IPv6Address | None = None
+    gateway: Host | None = None
     """Next hop towards the other ports; absent: taken from the routes of the host."""
 
     tap: Literal["hil"] | None = None

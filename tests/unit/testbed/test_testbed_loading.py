@@ -204,6 +204,8 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
          " 'cpe1'?"),
         ("192.168.1.2/24", "«192.168.1.2", "ports.a.address: wants ADDRESS/PREFIX, as in"
          " 192.0.2.2/24, or dynamic; got '192.168.1.2'"),
+        ('gateway: "2001:db8::1"', "gateway: «192.0.2.0/24", "ports.mec.gateway: wants an address,"
+         " as in 192.0.2.1; got '192.0.2.0/24'"),
         ("side: edge, address", "side: «mec, address", "ports.mec.side: wants one of 'device',"
          " 'edge' or 'cloud'; got 'mec'"),
         ("tap: hil", "tap: «hill", "ports.mec.tap: wants 'hil'; got 'hill'; did you mean 'hil'?"),
@@ -388,6 +390,16 @@ def test_what_ships_lies_beside_the_package() -> None:
     assert shipped.suites().name == "suites"
 
 
+def test_what_ships_lies_in_the_package_once_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "hil")
+    assert shipped.testbeds() == tmp_path / "testbeds"
+    (tmp_path / "hil" / "shipped" / "testbeds").mkdir(parents=True)
+    assert shipped.testbeds() == tmp_path / "hil" / "shipped" / "testbeds"
+    assert shipped.suites() == tmp_path / "suites"
+
+
 def test_a_port_can_be_made_without_a_file() -> None:
     port = PortConfig(name="x", interface="ue1/tun0", side="device")
     assert (port.namespace, port.interface, port.address, port.dynamic) == (
@@ -432,6 +444,10 @@ def test_the_json_schema_says_what_the_file_may_hold(drivers: Catalogue) -> None
     assert "name" not in port["properties"]
     assert port["required"] == ["interface", "side"]
     assert port["properties"]["address"]["examples"][-1] == "dynamic"
+    cell = schema["$defs"]["CellConfig"]["properties"]
+    assert cell["core_delay"]["type"] == "string"
+    assert "default" not in cell["core_delay"]  # a number, which the file could not say
+    assert cell["pattern"]["default"] == "DSUUU"
     references = set(re.findall(r"#/\$defs/(\w+)", str(schema)))
     assert references == set(schema["$defs"])
 
