@@ -36,7 +36,7 @@ _AFTER: Final = (
         r"(?!\*)[^\s,;]+",
         re.I,
     ),
-    re.compile(r"(--(?:password|passphrase|secret|token|api-key|pin|community)\s+)\S+", re.I),
+    re.compile(r"(--(?:password|passphrase|secret|token|api-key|pin|community)(?:\s+|=))\S+", re.I),
     re.compile(r"(\w+://[^\s:/@]+:)[^\s@/]+(?=@)"),
 )
 

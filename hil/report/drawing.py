@@ -132,7 +132,11 @@ def _gaps(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
         item="intervals",
     )
     return [
-        figure(svg, "Reception intervals", f"{curve.n:,} intervals; {shown(limit, 'ns')} ends it")
+        figure(
+            svg,
+            "Reception intervals",
+            f"{curve.n:,} of them; one over {shown(limit, 'ns')} is an event",
+        )
     ]
 
 
