@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil.targets.plan import Forecast, Plan, forecast
+from hil.targets.plan import Forecast, Plan, forecast, power_of_all
 from hil.targets.profile import Profile, Source, load_profile, shipped
 from hil.targets.requirement import Loop, Requirement
 from hil.targets.target import (
@@ -40,5 +40,6 @@ __all__ = [
     "WithinTarget",
     "forecast",
     "load_profile",
+    "power_of_all",
     "shipped",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -128,6 +129,14 @@ def forecast(profile: Profile, plan: Plan) -> tuple[Forecast, ...]:
         for requirement in profile.requirements
         for target in requirement.targets
     )
+
+
+def power_of_all(forecasts: Iterable[Forecast]) -> float:
+    """The probability that all targets on counts pass together, taken as independent.
+
+    Targets judged from the same packets are not, and then pass together more often than this.
+    """
+    return math.prod(each.power for each in forecasts if each.power is not None)
 
 
 def _forecast(requirement: Requirement, target: Target, plan: Plan) -> Forecast:
