@@ -210,15 +210,15 @@ def frames(samples: Table, timing: Timing) -> Frames:
         return Frames(index, none, none, np.zeros(0, np.bool_), none)
     arrived = ordered[timing.rx_column]
     first = ordered[timing.tx_column][start]
-    complete = np.logical_and.reduceat(received(ordered), start)
+    # A packet that never came has no receive time, so a frame that is not complete is not timed.
     timed = np.logical_and.reduceat(taken(arrived), start) & taken(first)
     last = np.maximum.reduceat(arrived, start)
     delay = np.where(timed, np.where(timed, last, 0) - np.where(timed, first, 0), NOT_TAKEN)
     return Frames(
         frame=index,
         first_ns=first,
-        delay_ns=np.where(complete, delay, NOT_TAKEN),
-        complete=complete,
+        delay_ns=delay,
+        complete=np.logical_and.reduceat(received(ordered), start),
         size=np.add.reduceat(ordered["size"].astype(np.int64), start),
     )
 

@@ -193,12 +193,13 @@ class TestFrames:
         assert frames.first_ns.tolist() == [START, START + 30 * MS, START + 50 * MS]
 
     def test_a_stamp_missing_is_not_a_packet_missing(self) -> None:
-        samples = flow([5, 5, 5, 5], frame=[0, 0, 1, 1])
+        samples = flow([5, 5, 5, 5, 5, 5], frame=[0, 0, 1, 1, 2, 2])
         samples["rx_kernel_ns"][1] = NOT_TAKEN
         samples["tx_kernel_ns"][3] = NOT_TAKEN  # not the first of its frame: not needed
+        samples["tx_kernel_ns"][4] = NOT_TAKEN
         frames = metrics.frames(samples, TIMING)
-        assert frames.complete.tolist() == [True, True]
-        assert known(frames.delay_ns) == [None, 10 * MS + 5]
+        assert frames.complete.tolist() == [True, True, True]
+        assert known(frames.delay_ns) == [None, 10 * MS + 5, None]
 
     def test_nothing_has_no_frames(self) -> None:
         assert metrics.frames(flow([]), TIMING).frame.size == 0

@@ -107,6 +107,7 @@ def test_a_stamp_that_is_missing_is_counted_and_its_packet_still_received() -> N
 
 def test_lateness_is_read_on_the_clock_of_the_schedule() -> None:
     """A network card's own clock cannot say how late a packet was against the schedule."""
+    assert summarise(measured([MS], Timing("user", "kernel")))["send_lateness_ns"]["max"] == 1_000
     summary = summarise(measured([MS], Timing("hardware", "hardware")))
     assert summary["send_lateness_ns"]["max"] == 3_000
     assert summary["delay_ns"]["max"] is None

@@ -52,6 +52,15 @@ def test_geometric_runs_have_the_ratio_that_is_planned_with(mean: float, seed: i
     assert dependence.variance_ratio(lengths) == pytest.approx(2 * mean - 1, rel=0.1)
 
 
+def test_few_runs_leave_a_wide_limit() -> None:
+    """By hand: ratio 26/6, residuals -10/3 and 10/3, standard error 10/9, Student's t 6.3138."""
+    assert dependence.variance_ratio_upper([1, 5]) == pytest.approx(
+        26 / 6 + 6.3138 * 10 / 9, abs=1e-3
+    )
+    assert dependence.variance_ratio_upper([1, 5] * 50) < 6
+    assert dependence.variance_ratio_upper([5]) == 5
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 packet"):
         dependence.design_effect([], 0.5)
