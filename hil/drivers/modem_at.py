@@ -137,8 +137,8 @@ class ModemAt:
     def _prove(self, channel: AtChannel) -> None:
         """Switch the echo off; the answer is the proof of life."""
         try:
-            with contextlib.suppress(DriverTimeout):
-                # A terminal that sat on the port before may have left half a line; this ends it.
+            with contextlib.suppress(DriverTimeout, DeviceError):
+                # A program that sat on the port before may have left half a line; this ends it.
                 channel.command("AT", timeout_s=_PROOF_OF_LIFE_S / 4)
             channel.command("ATE0V1", timeout_s=_PROOF_OF_LIFE_S)
         except (DriverTimeout, ConnectionLost) as error:

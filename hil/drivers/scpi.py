@@ -79,8 +79,8 @@ class ScpiSession:
             try:
                 identity = self._ask("*IDN?")
                 # Errors that somebody left behind are not ours, and service requests break
-                # pyvisa-py's HiSLIP.
-                self._send("*CLS;*SRE 0")
+                # pyvisa-py's HiSLIP. The query makes sure that it is done when this returns.
+                self._ask(f"*CLS;*SRE 0;:{ERROR_QUERY}")
             except DriverError as error:
                 self.close()
                 raise self._error(ConnectFailed, "open", error.detail) from error

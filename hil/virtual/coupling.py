@@ -118,9 +118,9 @@ class Coupling:
         """Whether the CPE has power; without it its device-side ports carry nothing either."""
         self._store(row, "powered", int(on))
 
-    def set_traffic(self, row: int, t_ns: int) -> None:
-        """The user plane's word: the CPE carried a frame at `t_ns` since the epoch."""
-        self.rows["traffic_ns"][row] = t_ns
+    def set_traffic(self, row: int, realtime_ns: int) -> None:
+        """The user plane's word: the CPE carried a frame at that CLOCK_REALTIME time."""
+        self.rows["traffic_ns"][row] = realtime_ns - self.epoch_ns
 
     def _store(self, row: int, field: str, value: float) -> None:
         # Several endpoints of one process write; only the generation is shared between them.

@@ -39,12 +39,14 @@ LIMIT_S = 0.5
 class Relay:
     """Passes bytes between a driver and an endpoint, and does wrong when told to.
 
-    `fragment`: answers come a byte at a time. `noise`: bytes put before each answer.
+    `fragment`: answers come a byte at a time. `noise`: bytes put before each answer. `lose`:
+    questions never arrive.
     """
 
     def __init__(self) -> None:
         self.fragment = False
         self.noise = b""
+        self.lose = False
         self._open = threading.Condition()
         self._held = False
 
@@ -74,6 +76,8 @@ class Relay:
     def pass_on(self, data: bytes, send: Callable[[bytes], object], *, answer: bool) -> None:
         with self._open:
             self._open.wait_for(lambda: not self._held)
+        if self.lose and not answer:
+            return
         if answer:
             data = self.noise + data
         pieces = [data[i : i + 1] for i in range(len(data))] if answer and self.fragment else [data]
@@ -266,28 +270,36 @@ def _create(registry: Registry, name: str, driver: str, **fields: Any) -> Any:
 
 
 @pytest.fixture
-def modem_bench(
-    registry: Registry, world: World, coupling: Coupling, stack: ExitStack, tmp_path: Path
-) -> Bench:
+def modem_tty(world: World, coupling: Coupling, stack: ExitStack, tmp_path: Path) -> Path:
+    """The tty of a modem endpoint."""
     endpoint = world.endpoints["cpe1"]
     assert isinstance(endpoint, ModemEndpoint)
     stack.callback(Modem(endpoint, world, coupling, tmp_path).close)
-    relay = TtyRelay(tmp_path / "cpe1", tmp_path / "relay")
-    stack.callback(relay.close)
+    return tmp_path / "cpe1"
 
-    def driver(port: str) -> Any:
-        path = str(tmp_path / port)
-        made = _create(registry, "cpe1", "modem_at", port=path, command_limit=LIMIT)
+
+@pytest.fixture
+def modem_driver(registry: Registry, stack: ExitStack) -> Callable[[Path], Any]:
+    """Makes a modem driver on a tty, not yet open."""
+
+    def make(port: Path) -> Any:
+        made = _create(registry, "cpe1", "modem_at", port=str(port), command_limit=LIMIT)
         stack.callback(made.close)
         return made
 
-    def identity(device: Any) -> object:
-        return device.identify()
+    return make
 
+
+@pytest.fixture
+def modem_bench(
+    modem_tty: Path, modem_driver: Callable[[Path], Any], stack: ExitStack, tmp_path: Path
+) -> Bench:
+    relay = TtyRelay(modem_tty, tmp_path / "relay")
+    stack.callback(relay.close)
     return Bench(
-        driver=driver("relay"),
+        driver=modem_driver(tmp_path / "relay"),
         relay=relay,
-        dead=driver("absent"),
+        dead=modem_driver(tmp_path / "absent"),
         ask=lambda device: device.command("AT+CGMM"),
         ask_other=lambda device: device.command("AT+CGPADDR=1"),
         refuse=lambda device: device.activate(9),
@@ -295,7 +307,6 @@ def modem_bench(
         change=lambda device: device.deactivate(1),
         safe=lambda device: bool(device.registration().registered),
         noise=b"\xff\x00",
-        extra={"endpoint_port": str(tmp_path / "cpe1"), "identity": identity},
     )
 
 
@@ -404,11 +415,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], bool], limit_s: float = 20.0) -> bool:
-    """Whether the condition came true; looks often, gives a stalled machine its time."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        threading.Event().wait(0.01)
-    return True
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Asks until a condition came true; gives a stalled machine its time."""
+
+    def ask(condition: Callable[[], bool]) -> bool:
+        end = time.monotonic() + 20
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            threading.Event().wait(0.01)
+        return True
+
+    return ask
