@@ -25,8 +25,12 @@ from hil.verdict import ExitCode
 
 Grade = Literal["good", "note", "bad"]
 _FREE_BYTES: Final = 1 << 30
-_BACKLOG: Final = 65_536
-_CAPABILITIES: Final = "cap_net_raw,cap_net_admin,cap_sys_nice"
+_LAUNCHER: Final = (
+    "name a launcher under `ports:` as testbeds/lab-example.yaml does, installed by: sudo install -D"
+    " -o root -g hil -m 0750 /usr/bin/setpriv /usr/local/lib/hil/setpriv && sudo setcap"
+    " cap_net_raw,cap_net_admin,cap_sys_nice=eip /usr/local/lib/hil/setpriv"
+)
+_CAP_NET_RAW: Final = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def _host() -> Iterator[Finding]:
 
 
 def _bench(bench: Testbed) -> Iterator[Finding]:
+    yield _privileges(bench)
     if bench.world is not None:
         yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
     for port in bench.ports.values():
@@ -118,6 +123,21 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
             yield from _tried(f"device {name}", partial(_device, lab, name))
     finally:
         lab.close(abnormal=False)
+
+
+def _privileges(bench: Testbed) -> Finding:
+    """Whether a process of a port may send and receive frames (capabilities(7))."""
+    effective = next(
+        int(line.split()[1], 16)
+        for line in Path("/proc/self/status").read_text("utf-8").splitlines()
+        if line.startswith("CapEff")
+    )
+    if effective >> _CAP_NET_RAW & 1:
+        return Finding("privileges", "good", "NET_RAW here")
+    if bench.launcher and shutil.which(bench.launcher[0]):
+        return Finding("privileges", "good", f"by {bench.launcher[0]}")
+    found = f"{bench.launcher[0]} is not there" if bench.launcher else "none, and no launcher"
+    return Finding("privileges", "bad", found, _LAUNCHER)
 
 
 def _tried(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

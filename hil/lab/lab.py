@@ -12,7 +12,8 @@ from hil.errors import DeviceError, NeedsNotMet, RigError, TargetMissed, UsageEr
 from hil.lab import world
 from hil.lab.lease import Lease
 from hil.lab.safety import Guard, bounded
-from hil.testbed import Testbed
+from hil.record import register
+from hil.testbed import Testbed, revealed
 
 #: How long one device may take to come home before the next one gets its turn.
 _HOME_S: Final = 10.0
@@ -100,6 +101,8 @@ class Lab:
         except BaseException:
             device.close()  # half-open hardware is closed again
             raise
+        for secret in revealed():
+            register(secret)
         self._journal(name, f"opened: {device.identify()}")
         return device, found
 

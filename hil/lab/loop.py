@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hil.clock import SYSTEM
 from hil.drivers.protocols import Plc
 from hil.errors import UsageError
 from hil.lab import world
 from hil.samples.measurement import Budget, Counts, Measurement, Timing
 from hil.samples.table import NOT_TAKEN, SAMPLE, blank
 from hil.targets import Requirement
+
+_READINGS: Final = 10_000
 
 
 def reaction(plc: Plc, requirement: Requirement, *, over: Literal["5g", "wire"]) -> Measurement:
@@ -70,11 +74,18 @@ def reaction(plc: Plc, requirement: Requirement, *, over: Literal["5g", "wire"])
         timing=Timing("user", "user"),
         budget=Budget(
             common_mode_ns=0,
-            floor_ns=np.zeros(0, np.int64),
+            floor_ns=_clock_floor_ns(),
             sources=(
                 "both times by one user-space clock; the tester's lateness is inside the figure",
+                "floor: spans between readings of that clock back to back",
             ),
         ),
         conditions={"polls_per_loop": float(np.mean([cycle.polls for cycle in cycles]))},
         simulated=simulated,
     )
+
+
+def _clock_floor_ns() -> NDArray[np.int64]:
+    """What a user-space time can be off by the reading itself: spans of readings back to back."""
+    readings = np.array([SYSTEM.realtime_ns() for _ in range(_READINGS)], np.int64)
+    return np.sort(np.diff(readings))

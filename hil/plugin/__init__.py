@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from hil.plugin import outcome
+from hil.plugin import labels, outcome
 from hil.plugin.fixtures import (
     attenuator,
     callbox,
@@ -128,4 +128,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips, by name of what is lacking, a test whose needs the bench does not meet."""
     session = item.config.stash.get(SESSION, None)
     if session is not None:
+        labels.describe(item)
         session.check_needs(item)

@@ -41,9 +41,6 @@ def apply(item: pytest.Item, session: Session) -> None:
 
     item.add_marker(allure.epic(session.profile.title))
     item.add_marker(allure.label("testbed", session.testbed.name))
-    text = prose(item)
-    if text["title"]:
-        item.add_marker(allure.title(text["title"]))
     for name in requirement_ids(item):
         requirement = session.profile.get(name)
         if requirement is None:
@@ -51,6 +48,16 @@ def apply(item: pytest.Item, session: Session) -> None:
         item.add_marker(allure.feature(requirement.scenario))
         item.add_marker(allure.story(f"{name} {requirement.title}"))
         item.add_marker(allure.link(_REPORT, name=f"{name} in the report"))
+
+
+def describe(item: pytest.Item) -> None:
+    """Title and description in Allure of the test that runs now, from its docstring."""
+    import allure
+
+    text = prose(item)
+    if text["title"]:
+        allure.dynamic.title(text["title"])
+        allure.dynamic.description(f"Steps: {text['steps']}\n\nVerify: {text['verify']}")
 
 
 def inventory(item: pytest.Item, profile: Profile) -> dict[str, Any]:

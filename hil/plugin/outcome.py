@@ -167,7 +167,7 @@ class Outcomes:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Says whose fault a failure is, in the record and in JUnit."""
         report = yield
-        when = report.when or "call"
+        when = report.when
         ending = self.endings.setdefault(item.nodeid, Ending())
         ending.duration_ns += int(report.duration * 1e9)
         if report.failed and call.excinfo is not None:
@@ -216,7 +216,8 @@ class Outcomes:
         cause: str | None = getattr(report, "hil_cause", None)
         if cause is None or cause == "target missed":
             return None
-        return ("failed" if report.when == "call" else "error"), cause[0].upper(), cause.upper()
+        category = "failed" if report.when == "call" else "error"
+        return category, cause[0].upper(), cause.upper()
 
     # -- the end ----------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: imports are absolute here"
             assert node.module is not None
             if node.module == "hil":
-                names |= {f"hil.{alias.name}" for alias in node.names}
+                names |= {f"hil.{alias.name}" for alias in node.names if alias.name in LEVEL}
             else:
                 names.add(node.module)
     return names
@@ -40,7 +40,8 @@ def imported(path: Path) -> set[str]:
 
 def room_of(path: Path) -> str:
     parts = path.relative_to(ROOT / "hil").parts
-    return parts[0].removesuffix(".py")
+    room = parts[0].removesuffix(".py")
+    return "cli" if room == "__main__" else room
 
 
 MODULES = sorted((ROOT / "hil").rglob("*.py"))
