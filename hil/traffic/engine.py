@@ -18,7 +18,7 @@ from hil.clock import Deadline
 from hil.errors import HilError, Interrupted, UsageError
 from hil.samples import store
 from hil.samples.measurement import Measurement
-from hil.samples.table import ARRIVED, PLANNED, SENT, Table
+from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_counters, host_facts
@@ -90,10 +90,10 @@ def run(
             stack.callback(session.close)
             session.start(launcher)
         stopped = session.offer(lambda: bool(signals) or (stop is not None and stop.is_set()))
-        taken = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped=stopped)
+        home = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped=stopped)
         session.end_streams()
         measurements = tuple(
-            _measured(flow, k, orders, files[k], taken) for k, flow in enumerate(flows)
+            _measured(flow, k, orders, files[k], home) for k, flow in enumerate(flows)
         )
     if signals:
         name = signal.Signals(signals[0]).name
@@ -228,12 +228,16 @@ class _Session:
         self._show()
 
     def _take_sent(self, *, everything: bool) -> None:
-        """Take the sent rows that have their stamps by now, or all there are."""
+        """Take the sent rows that have their stamps, or had time enough to get them."""
         ring, now = self.orders.sent, time.monotonic_ns()
-        self._published.append((now, ring.written))
-        settled = ring.written if everything else 0
+        written = ring.written
+        self._published.append((now, written))
+        settled = max(ring.consumed, written if everything else 0)
         while self._published and self._published[0][0] <= now - _SETTLED_NS:
             settled = max(settled, self._published.popleft()[1])
+        waiting = ring.peek(settled, written)
+        done = taken(waiting["tx_kernel_ns"]) | ((waiting["flags"] & SEND_FAILED) != 0)
+        settled += len(done) if done.all() else int(done.argmin())
         self._file("sent", ring.take(settled), Tally.add_sent)
 
     def _take_arrived(self) -> None:
@@ -270,12 +274,12 @@ class _Session:
 
 
 def _measured(
-    flow: Flow, number: int, orders: Orders, files: store.Files, taken: Taken
+    flow: Flow, number: int, orders: Orders, files: store.Files, home: Taken
 ) -> Measurement:
     """The measurement of one flow; its streams become a Parquet file."""
     sent = store.read_stream(files.sent, SENT).rows
     arrived = store.read_stream(files.arrived, ARRIVED).rows
-    measurement = assemble(flow, number, orders.compiled[number], sent, arrived, taken)
+    measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
     about = {"flow": number, "name": flow.name, "complete": measurement.complete}
     store.write(files.parquet, measurement.samples, about)
     for stream in (files.planned, files.sent, files.arrived):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import Table, blank
+from hil.samples.table import Table
 
 _HEADER: Final = 4096
 _WRITTEN: Final = 0
@@ -72,13 +72,16 @@ class RowRing:
         self.written = start + count
         return count
 
+    def peek(self, start: int, end: int) -> Table:
+        """A copy of the rows from number `start` to (not including) number `end`."""
+        rows: Table = self.rows[np.arange(start, end) & self.mask]
+        return rows
+
     def take(self, end: int) -> Table:
         """A copy of the rows up to (not including) number `end`, which are thereby consumed."""
         start = self.consumed
-        end = min(end, self.written)
-        if end <= start:
-            return blank(self.rows.dtype, 0)
-        rows: Table = self.rows[np.arange(start, end) & self.mask]
+        end = max(start, min(end, self.written))
+        rows = self.peek(start, end)
         self._counters[_CONSUMED] = end
         return rows
 

@@ -28,7 +28,7 @@ _ARPHRD: Final[dict[int, Kind]] = {
     0xFFFE: "raw-ip",  # TUN
 }
 _IFF_UP: Final = 1
-_IFF_RUNNING: Final = 0x40
+_IFF_LOWER_UP: Final = 0x10000  # carrier; IFF_RUNNING lags it by up to a second
 _ARP_TRIES: Final = 4
 _ARP_WAIT_NS: Final = 500_000_000
 BROADCAST: Final = b"\xff" * 6
@@ -109,7 +109,7 @@ def resolve_port(
             raise UsageError(
                 f"port {shown} is down: bring it up with `{prefix}ip link set {interface} up`"
             )
-        if not flags & _IFF_RUNNING:
+        if not flags & _IFF_LOWER_UP:
             raise UsageError(
                 f"port {shown} has no carrier: plug its cable in, or bring its far end up"
             )

@@ -1,0 +1,233 @@
+"""Which frames are ours: intact, damaged, foreign or nobody's; and what their trailers say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.samples.table import DAMAGED, NOT_TAKEN, TRAILER_BAD, UNREADABLE
+from hil.traffic.match import Expected, Matched, Matcher, Shape, checksums_right
+from hil.traffic.ring import Batch
+from hil.wire import probe, trailer
+
+RUN = 0x1122334455667788
+START = 1_700_000_000_000_000_000
+LENGTH = 100
+COUNT = 1000
+OFFSETS = np.arange(COUNT, dtype=np.int64) * 1_000_000
+
+
+def template(length: int = LENGTH, at: int = 0) -> Any:
+    row = (np.arange(length) * 167 + 29).astype(np.uint8)
+    row[at : at + probe.SIZE] = 0
+    return row
+
+
+def expected(flow: int = 1, **changes: Any) -> Expected:
+    must = np.ones(LENGTH, np.bool_)
+    must[: probe.SIZE] = False
+    fields: dict[str, Any] = {
+        "flow": flow,
+        "probe_at": 0,
+        "ethernet": True,
+        "udp_port": None,
+        "routed": False,
+        "offsets_ns": OFFSETS,
+        "shapes": {LENGTH: Shape(LENGTH + 14, template(), must)},
+    }
+    return Expected(**(fields | changes))
+
+
+def frames(*sequences: int, flow: int = 1, run: int = RUN, flags: int = 0) -> Any:
+    seq = np.array(sequences, np.uint64)
+    rows = np.tile(template(), (len(seq), 1))
+    rows[:, : probe.SIZE] = probe.encode(run, flow, seq, START + OFFSETS[seq % COUNT], flags)
+    return rows
+
+
+def matcher(tap: bool = False, **changes: Any) -> Matcher:
+    made = Matcher(RUN, [expected(**changes)], trailer.FORMATS["hil"] if tap else None)
+    made.start_ns = START
+    return made
+
+
+def match(rows: Any, lengths: Any = None, by: Matcher | None = None) -> Matched:
+    lengths = np.full(len(rows), rows.shape[1]) if lengths is None else np.asarray(lengths)
+    stamps = START + np.arange(len(rows)) * 7
+    return (by or matcher()).match(Batch(rows, lengths, lengths, stamps), 42)
+
+
+def test_intact_frames_are_ours_with_their_times_and_sizes() -> None:
+    found = match(frames(3, 4, 4))
+    assert found.rows["seq"].tolist() == [3, 4, 4]
+    assert found.rows["flow"].tolist() == [1, 1, 1]
+    assert found.rows["size"].tolist() == [LENGTH + 14] * 3
+    assert found.rows["rx_kernel_ns"].tolist() == [START, START + 7, START + 14]
+    assert found.rows["rx_user_ns"].tolist() == [42] * 3
+    assert found.rows["rx_hardware_ns"].tolist() == [NOT_TAKEN] * 3
+    assert found.rows["flags"].tolist() == [0] * 3
+    assert found.foreign == 0
+
+
+@given(place=st.integers(0, LENGTH - 1), change=st.integers(1, 255))
+def test_a_change_of_any_byte_is_damage_and_never_a_receipt(place: int, change: int) -> None:
+    rows = frames(5)
+    rows[0, place] ^= change
+    found = match(rows)
+    assert found.foreign == 0
+    assert found.rows["flags"][0] & DAMAGED
+    if place >= probe.SIZE:
+        assert found.rows["flags"][0] == DAMAGED
+    if not found.rows["flags"][0] & UNREADABLE:
+        assert found.rows["seq"].tolist() == [5], "a wrong number must not be believed"
+
+
+def test_a_damaged_sequence_number_is_not_believed() -> None:
+    rows = frames(5)
+    rows[0, 23] ^= 1  # the number now reads 4, which was also sent
+    assert match(rows).rows["flags"].tolist() == [DAMAGED | UNREADABLE]
+
+
+def test_a_truncated_and_a_longer_frame_are_damaged() -> None:
+    rows = np.pad(frames(1, 2), ((0, 0), (0, 8)))
+    assert match(rows, [LENGTH - 10, LENGTH + 8]).rows["flags"].tolist() == [DAMAGED, DAMAGED]
+
+
+def test_another_run_or_flow_is_foreign() -> None:
+    rows = np.concatenate([frames(1, run=RUN ^ 1), frames(2, flow=9), frames(3)])
+    found = match(rows)
+    assert found.rows["seq"].tolist() == [3]
+    assert found.foreign == 2
+
+
+def test_a_number_that_was_never_planned_is_foreign() -> None:
+    found = match(frames(COUNT))
+    assert len(found.rows) == 0
+    assert found.foreign == 1
+
+
+def test_a_damaged_probe_of_another_run_is_foreign() -> None:
+    rows = frames(1, run=~RUN & (2**64 - 1))
+    rows[0, 30] ^= 0xFF
+    found = match(rows)
+    assert (len(found.rows), found.foreign) == (0, 1)
+
+
+def test_frames_of_our_ethertype_that_are_no_probe_are_foreign() -> None:
+    found = match(np.zeros((2, LENGTH), np.uint8))
+    assert (len(found.rows), found.foreign) == (0, 2)
+
+
+def test_warm_up_is_counted_and_not_kept() -> None:
+    found = match(np.concatenate([frames(0, 1, flags=probe.WARM_UP), frames(0)]))
+    assert found.rows["seq"].tolist() == [0]
+    assert found.warm_up == {1: 2}
+
+
+def tapped(rows: Any, first_release: int = START) -> Any:
+    count = len(rows)
+    marks = trailer.encode(first_release + np.arange(count) * 1000, 250, 30, np.arange(count))
+    return np.concatenate([rows, marks.view(np.uint8).reshape(count, -1)], axis=1)
+
+
+def test_trailers_are_read_and_are_no_part_of_the_frame() -> None:
+    found = match(tapped(frames(1, 2)), by=matcher(tap=True))
+    assert found.rows["flags"].tolist() == [0, 0]
+    assert found.rows["size"].tolist() == [LENGTH + 14] * 2
+    assert found.rows["trailer_release_ns"].tolist() == [START, START + 1000]
+    assert found.rows["trailer_ingress_ns"].tolist() == [START - 250, START + 750]
+    assert found.rows["trailer_lateness_ns"].tolist() == [30, 30]
+
+
+def test_a_missing_a_damaged_and_a_stale_trailer_are_bad_and_the_frame_is_not() -> None:
+    rows = tapped(frames(1, 2, 3, 4))
+    rows[1, -1] ^= 1  # damaged
+    rows[3, LENGTH:] = rows[2, LENGTH:]  # the trailer of the frame before
+    found = match(rows, [LENGTH, LENGTH + 32, LENGTH + 32, LENGTH + 32], by=matcher(tap=True))
+    assert found.rows["flags"].tolist() == [TRAILER_BAD, TRAILER_BAD, 0, TRAILER_BAD]
+    assert found.rows["trailer_release_ns"].tolist()[0] == NOT_TAKEN
+
+
+def test_a_stale_trailer_is_seen_across_batches() -> None:
+    made = matcher(tap=True)
+    rows = tapped(frames(1))
+    assert match(rows, by=made).rows["flags"].tolist() == [0]
+    rows[:, :LENGTH] = frames(2)
+    assert match(rows, by=made).rows["flags"].tolist() == [TRAILER_BAD]
+
+
+def udp_packet() -> Any:
+    from scapy.layers.inet import IP, UDP
+    from scapy.packet import Raw
+
+    payload = bytes(probe.SIZE) + bytes(range(32))
+    packet = IP(src="10.0.0.1", dst="10.0.1.2", ttl=64, tos=0) / UDP(sport=4000, dport=5000)
+    return packet / Raw(payload)
+
+
+def routed_matcher(*, routed: bool) -> tuple[Matcher, Any]:
+    from hil.traffic.compile import Template, fixed
+
+    raw = bytes(udp_packet())
+    shape = Template(frame=raw, link=0, probe_at=28, size=len(raw))
+    payload = np.frombuffer(raw, np.uint8).copy()
+    flow = expected(
+        probe_at=28,
+        ethernet=False,
+        udp_port=5000,
+        routed=routed,
+        shapes={len(raw): Shape(len(raw), payload, fixed(shape, routed=routed))},
+    )
+    made = Matcher(RUN, [flow], None)
+    made.start_ns = START
+    return made, payload
+
+
+def with_probe(packet: bytes, seq: int) -> Any:
+    row = np.frombuffer(packet, np.uint8).copy()
+    row[28 : 28 + probe.SIZE] = probe.encode(RUN, 1, np.array([seq], np.uint64), START)[0]
+    return row[None]
+
+
+def test_a_router_may_change_what_routers_change_and_nothing_else() -> None:
+    made, _ = routed_matcher(routed=True)
+    packet = udp_packet()
+    packet.ttl, packet.tos, packet.src, packet["UDP"].sport = 61, 184, "192.0.2.9", 31_000
+    assert match(with_probe(bytes(packet), 1), by=made).rows["flags"].tolist() == [0]
+    packet.id = 77
+    assert match(with_probe(bytes(packet), 2), by=made).rows["flags"].tolist() == [DAMAGED]
+
+
+def test_a_changed_field_without_its_checksum_is_damage_on_a_routed_path() -> None:
+    made, payload = routed_matcher(routed=True)
+    row = with_probe(payload.tobytes(), 1)
+    row[0, 8] = 61
+    assert match(row, by=made).rows["flags"].tolist() == [DAMAGED]
+
+
+def test_a_changed_hop_limit_is_damage_where_no_router_is() -> None:
+    made, _ = routed_matcher(routed=False)
+    packet = udp_packet()
+    packet.ttl = 63
+    assert match(with_probe(bytes(packet), 1), by=made).rows["flags"].tolist() == [DAMAGED]
+
+
+@pytest.mark.parametrize("place", [0, 9, 15, 21, 25, 30, 95])
+def test_checksums_of_a_packet(place: int) -> None:
+    row = np.frombuffer(bytes(udp_packet()), np.uint8).copy()[None]
+    assert checksums_right(row).tolist() == [True]
+    row[0, place] ^= 0x40
+    assert checksums_right(row).tolist() == [False]
+
+
+def test_udp_of_others_is_nobodys_and_to_our_port_foreign() -> None:
+    made, payload = routed_matcher(routed=False)
+    rows = np.tile(payload, (2, 1))
+    rows[:, 28:] = 0x55
+    rows[0, 22:24] = 0
+    found = match(rows, by=made)
+    assert (len(found.rows), found.foreign) == (0, 1)
