@@ -26,8 +26,8 @@ from hil.verdict import ExitCode
 Grade = Literal["good", "note", "bad"]
 _FREE_BYTES: Final = 1 << 30
 _LAUNCHER: Final = (
-    "name a launcher under `ports:` as testbeds/lab-example.yaml does, installed by: sudo install -D"
-    " -o root -g hil -m 0750 /usr/bin/setpriv /usr/local/lib/hil/setpriv && sudo setcap"
+    "name a launcher under `ports:` as testbeds/lab-example.yaml does, installed by: sudo install"
+    " -D -o root -g hil -m 0750 /usr/bin/setpriv /usr/local/lib/hil/setpriv && sudo setcap"
     " cap_net_raw,cap_net_admin,cap_sys_nice=eip /usr/local/lib/hil/setpriv"
 )
 _CAP_NET_RAW: Final = 13

@@ -174,6 +174,9 @@ class Outcomes:
             cause = cause_of(call.excinfo.value, when)
             report.hil_cause = cause  # type: ignore[attr-defined]
             self.causes.add(cause)
+            if isinstance(call.excinfo.value, TargetMissed | Inconclusive | InvalidMeasurement):
+                # What was missed is in the sentence; how the plugin came to raise it helps nobody.
+                report.longrepr = str(call.excinfo.value)
             item.user_properties.append(("hil.cause", cause))
             if ending.cause is None:
                 ending.outcome = "failed" if cause == "target missed" else "broken"
