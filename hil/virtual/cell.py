@@ -147,20 +147,23 @@ class Cell:
             self._leave(self._air, fate, fate.at_ns)
         self._collect(self._air, self._downlink.horizon_ns)
         done, self._done = self._done, []
-        return np.concatenate(done) if done else np.zeros(0, OUTCOME)
+        if len(done) == 1:
+            return done[0]
+        rows, start = np.zeros(sum(map(len, done)), OUTCOME), 0
+        for part in done:
+            rows[start : start + len(part)] = part
+            start += len(part)
+        return rows
 
     def _offer_link(self, link: Link, staged: _Staging, until_ns: int, site: Times) -> None:
         if (some := staged.take(until_ns)) is None:
             return
         at_ns, tags = some
-        cpe, kind = self._cpe[site[tags]], self._kind[tags]
-        group = cpe * CLASSES + kind
-        for each in np.unique(group):
-            mine = group == each
+        group = self._cpe[site[tags]] * CLASSES + self._kind[tags]
+        for each in _distinct(group):
+            mine = slice(None) if len(group) == 1 else group == each
             ours = tags[mine]
-            link.offer(
-                int(each) // CLASSES, int(each) % CLASSES, at_ns[mine], self._size[ours], ours
-            )
+            link.offer(each // CLASSES, each % CLASSES, at_ns[mine], self._size[ours], ours)
 
     def _climb(self, fate: Fate) -> None:
         """From the base station to the core: out there, or down again to another CPE."""
@@ -170,13 +173,13 @@ class Cell:
             self._leave(self._ground, fate, fate.at_ns + self._config.core_delay_ns)
             return
         # Twice the core: up to the user plane function and down again.
-        at_cell = fate.at_ns + 2 * self._config.core_delay_ns
-        self._to_ground.add(at_cell[down], fate.tags[down], len(self._cpe))
+        at_cell = np.full(int(down.sum()), fate.at_ns + 2 * self._config.core_delay_ns)
+        self._to_ground.add(at_cell, fate.tags[down], len(self._cpe))
         if not down.all():
-            rest = fate._replace(tags=fate.tags[~down], at_ns=fate.at_ns[~down])
+            rest = fate._replace(tags=fate.tags[~down])
             self._leave(self._ground, rest, rest.at_ns + self._config.core_delay_ns)
 
-    def _leave(self, egress: _Egress, fate: Fate, at_ns: Times) -> None:
+    def _leave(self, egress: _Egress, fate: Fate, at_ns: int) -> None:
         if fate.reason:
             rows = self._rows(fate.tags, at_ns)
             rows["slot"], rows["reason"] = fate.slot, fate.reason
@@ -197,18 +200,26 @@ class Cell:
             rows["slot"] = -1
             self._done.append(rows)
 
-    def _rows(self, tags: Times, at_ns: Times) -> NDArray[Any]:
+    def _rows(self, tags: Times, at_ns: Times | int) -> NDArray[Any]:
         rows = np.zeros(len(tags), OUTCOME)
         rows["tag"], rows["at_ns"] = tags, at_ns
         rows["transmissions"] = np.minimum(self._sent[tags], 255)
         return rows
 
 
+def _distinct(values: Times) -> list[int]:
+    """The different values, sorted; mostly there is one."""
+    first = int(values[0])
+    if len(values) == 1 or (values == first).all():
+        return [first]
+    return [int(each) for each in np.unique(values)]
+
+
 class _Staging:
     """Packets on their way to a link, until every packet before them is known too."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Times, Times, Times]] = []
+        self._parts: list[tuple[Times, Times, int]] = []
 
     @property
     def waiting(self) -> bool:
@@ -216,57 +227,62 @@ class _Staging:
 
     def add(self, at_ns: Times, tags: Times, source: int) -> None:
         if len(tags):
-            self._parts.append((at_ns, tags, np.full(len(tags), source)))
+            self._parts.append((at_ns, tags, source))
 
     def take(self, until_ns: int) -> tuple[Times, Times] | None:
         """What has come up to a time, by time; packets of one instant by their source."""
         if not self._parts:
             return None
-        at_ns, tags, source = (np.concatenate(each) for each in zip(*self._parts, strict=True))
-        if len(self._parts) > 1 or (np.diff(at_ns) < 0).any():
-            order = np.lexsort((source, at_ns))
-            at_ns, tags, source = at_ns[order], tags[order], source[order]
-        count = int(at_ns.searchsorted(until_ns, "right"))
-        rest = (at_ns[count:], tags[count:], source[count:])
-        self._parts = [rest] if len(rest[0]) else []
-        return (at_ns[:count], tags[:count]) if count else None
+        ready, rest = [], []
+        for part in self._parts:
+            at_ns, tags, source = part
+            count = int(at_ns.searchsorted(until_ns, "right"))
+            if count:
+                ready.append((at_ns[:count], tags[:count], source))
+            if count < len(tags):
+                rest.append((at_ns[count:], tags[count:], source))
+        self._parts = rest
+        if len(ready) <= 1:
+            return ready[0][:2] if ready else None
+        at_ns = np.concatenate([part[0] for part in ready])
+        tags = np.concatenate([part[1] for part in ready])
+        sources = np.repeat([part[2] for part in ready], [len(part[1]) for part in ready])
+        order = np.lexsort((sources, at_ns))
+        return at_ns[order], tags[order]
 
 
 class _Egress:
     """The wires behind one direction: packets of one instant follow each other at line rate."""
 
     def __init__(self, config: CellConfig, sites: int) -> None:
-        self._parts: list[tuple[Times, Times, Times]] = []
-        self._bits = 8_000_000_000
+        self._parts: list[tuple[int, int, Times]] = []
         self._rate = config.line_rate_bps
-        self._free_ns = np.zeros(sites, np.int64)
+        self._free_ns = [0] * sites
 
     @property
     def waiting(self) -> bool:
         return bool(self._parts)
 
-    def add(self, at_ns: Times, tags: Times, slot: int) -> None:
-        self._parts.append((at_ns, tags, np.full(len(tags), slot)))
+    def add(self, at_ns: int, tags: Times, slot: int) -> None:
+        self._parts.append((at_ns, slot, tags))
 
     def take(self, horizon_ns: int, to: Times, size: Times) -> tuple[Times, Times, Times] | None:
         """What leaves up to a time before which nothing undecided can leave."""
-        if not self._parts:
+        ready = [part for part in self._parts if part[0] <= horizon_ns]
+        if not ready:
             return None
-        at_ns, tags, slots = (np.concatenate(each) for each in zip(*self._parts, strict=True))
-        order = np.lexsort((slots, at_ns))
-        at_ns, tags, slots = at_ns[order], tags[order], slots[order]
-        count = int(at_ns.searchsorted(horizon_ns, "right"))
-        rest = (at_ns[count:], tags[count:], slots[count:])
-        self._parts = [rest] if len(rest[0]) else []
-        if not count:
-            return None
-        at_ns, tags, slots = at_ns[:count].copy(), tags[:count], slots[:count]
-        ports, spans = to[tags], (size[tags] + _GAP_BYTES) * self._bits // self._rate
-        for port in np.unique(ports):
+        self._parts = [part for part in self._parts if part[0] > horizon_ns]
+        ready.sort(key=lambda part: part[:2])
+        counts = [len(part[2]) for part in ready]
+        tags = ready[0][2] if len(ready) == 1 else np.concatenate([part[2] for part in ready])
+        at_ns = np.repeat([part[0] for part in ready], counts)
+        slots = np.repeat([part[1] for part in ready], counts)
+        ports, spans = to[tags], (size[tags] + _GAP_BYTES) * 8_000_000_000 // self._rate
+        for port in _distinct(ports):
             mine = np.flatnonzero(ports == port)
             before = spans[mine].cumsum() - spans[mine]
-            ready = np.maximum(at_ns[mine], self._free_ns[port]) - before
-            starts = np.maximum.accumulate(ready) + before
+            ready_ns = np.maximum(at_ns[mine], self._free_ns[port]) - before
+            starts = np.maximum.accumulate(ready_ns) + before
             at_ns[mine] = starts
-            self._free_ns[port] = starts[-1] + spans[mine[-1]]
+            self._free_ns[port] = int(starts[-1] + spans[mine[-1]])
         return at_ns, tags, slots

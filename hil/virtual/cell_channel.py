@@ -15,6 +15,7 @@ report is old when it is used; errors are drawn at the SNR as it is.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,8 +40,8 @@ _WATERFALL_DB: Final = 0.5
 _TENTH: Final = 1.2816  # the normal quantile at 90 %
 
 #: Margins under the reported SNR, for what the channel may do until the block is sent.
-_MARGIN_DB: Final = 1.5
-_ROBUST_MARGIN_DB: Final = 4.0
+_MARGIN_DB: Final = 0.0
+_ROBUST_MARGIN_DB: Final = 3.0
 
 #: A device of power class 2 (26 dBm, TS 38.101-1 table 6.2.1-1) against a base station of 40 dBm,
 #: whose receiver has a noise figure 4 dB lower.
@@ -148,8 +149,8 @@ class Channel:
         self._signal = signal
         self._block_ns = BLOCK_SLOTS * config.slot_ns
         self._states: dict[tuple[int, int], State] = {}
-        self._ordinary = _thresholds(EFFICIENCIES, config.error_share)
-        self._robust = _thresholds(ROBUST_EFFICIENCIES, _ROBUST_ERROR_SHARE)
+        self._ordinary = _Table(EFFICIENCIES, config.error_share)
+        self._robust = _Table(ROBUST_EFFICIENCIES, _ROBUST_ERROR_SHARE)
         self.robust_slot_bytes = int(self._bytes * ROBUST_EFFICIENCIES[-1])
 
     def state(self, cpe: int, slot: int) -> State:
@@ -183,11 +184,19 @@ class Channel:
         snr = self._signal.snr_db(cpe, t_ns) - self._deficit_db
         return -10 * math.log10(10 ** (-snr / 10) + 10 ** (-SINR_CEILING_DB / 10))
 
-    def _format(self, table: Sequence[tuple[float, float]], snr_db: float, layers: int) -> Format:
+    def _format(self, table: _Table, snr_db: float, layers: int) -> Format:
         per_layer = snr_db - 10 * math.log10(layers)
-        efficiency = max((e for e, needed in table if needed <= per_layer), default=0.0)
+        efficiency = table.best(per_layer)
         return Format(efficiency, layers, int(self._bytes * layers * efficiency))
 
 
-def _thresholds(efficiencies: Sequence[float], share: float) -> tuple[tuple[float, float], ...]:
-    return tuple((each, threshold_db(each, share)) for each in efficiencies)
+class _Table:
+    """Efficiencies, and the SNR that each needs for a target error share."""
+
+    def __init__(self, efficiencies: Sequence[float], share: float) -> None:
+        self._efficiencies = (0.0, *efficiencies)
+        self._needed = [threshold_db(each, share) for each in efficiencies]
+
+    def best(self, snr_db: float) -> float:
+        """The highest efficiency that an SNR allows, 0 where it allows none."""
+        return self._efficiencies[bisect_right(self._needed, snr_db)]

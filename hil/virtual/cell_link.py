@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from hil.testbed.world import CellConfig
 from hil.virtual.cell_channel import Channel, Format, State
 from hil.virtual.cell_queue import Delivery, Queue, Times
@@ -35,17 +33,18 @@ _DISCARD_NS: Final = (100_000_000, 500_000_000, 1_500_000_000)
 _RLC_ROUNDS: Final = 4  #: repetitions by RLC before it gives up
 _ORDINARY_REPEATS: Final = 0.8  #: share of a slot that repetitions of other classes may reserve
 _CONFIGURED_MOST: Final = 0.5  #: share of an uplink slot that configured grants may take
+_EVER: Final = 1 << 62
 _MASK: Final = (1 << 64) - 1
 
 
 class Fate(NamedTuple):
-    """What became of some packets: `at_ns` is the release or, with a `reason`, the drop.
+    """What became of some packets, all at once: their release or, with a `reason`, their drop.
 
     `slot` carried the last byte, `transmissions` counts the sendings of its transport block.
     """
 
     tags: Times
-    at_ns: Times
+    at_ns: int
     slot: int
     transmissions: int
     reason: int
@@ -130,11 +129,7 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether any packet still waits for its fate."""
-        return any(
-            queue.backlog or queue.first_arrival_ns is not None
-            for bearer in self._bearers
-            for queue in bearer.queues
-        )
+        return any(queue.waiting for bearer in self._bearers for queue in bearer.queues)
 
     def offer(self, cpe: int, kind: int, at_ns: Times, size: Times, tag: Times) -> None:
         """Packets of one CPE and class in order of time, none before the time known so far."""
@@ -163,13 +158,13 @@ class Link:
         return fates
 
     def _first_arrival_ns(self) -> int | None:
-        times = [
-            first
-            for bearer in self._bearers
-            for queue in bearer.queues
-            if (first := queue.first_arrival_ns) is not None
-        ]
-        return min(times, default=None)
+        first: int | None = None
+        for bearer in self._bearers:
+            for queue in bearer.queues:
+                at_ns = queue.first_arrival_ns
+                if at_ns is not None and (first is None or at_ns < first):
+                    first = at_ns
+        return first
 
     def _forget_reserved(self) -> None:
         if self._reserved:
@@ -197,6 +192,8 @@ class Link:
     def _fill(self, bearer: _Bearer, state: State, slot: int, start_ns: int) -> None:
         """Queue what has arrived for a slot, drop what is too much, too old or has no session."""
         for kind, queue in enumerate(bearer.queues):
+            if not queue.waiting:
+                continue
             full = queue.admit(start_ns - self._before_ns)
             if len(full):
                 self._drop(full, start_ns, slot, QUEUE_FULL)
@@ -208,7 +205,7 @@ class Link:
 
     def _drop(self, tags: Times, at_ns: int, slot: int, reason: int) -> None:
         if len(tags):
-            self._fates.append(Fate(tags, np.full(len(tags), at_ns), slot, 0, reason))
+            self._fates.append(Fate(tags, at_ns, slot, 0, reason))
 
     def _downlink_blocks(self, states: Sequence[State], room: float) -> list[list[_Block]]:
         blocks: list[list[_Block]] = [[] for _ in self._bearers]
@@ -273,6 +270,8 @@ class Link:
                 used[bearer.queues.index(queue)] += size
         if sent:
             wanted = left
+        elif any(bearer.granted(_EVER)):
+            return  # a report is on its way: grants will follow without asking
         else:
             first = next((kind for kind, size in enumerate(left) if size), None)
             grant = self._config.request_grant_bytes
@@ -293,8 +292,7 @@ class Link:
     def _settle(self, delivery: Delivery, slot: int, transmissions: int) -> None:
         for tags, reason in ((delivery.tags, 0), (delivery.lost, RADIO_LOSS)):
             if len(tags):
-                when = np.full(len(tags), delivery.at_ns)
-                self._fates.append(Fate(tags, when, slot, transmissions, reason))
+                self._fates.append(Fate(tags, delivery.at_ns, slot, transmissions, reason))
 
     def _transmissions(self, cpe: int, block: _Block, slot: int) -> tuple[int, int, bool]:
         """The slot in which a block is decoded, how often it was sent, whether it was given up.

@@ -20,11 +20,10 @@ _NONE: Final = np.zeros(0, np.int64)
 
 
 class Delivery(NamedTuple):
-    """Packets that a transport block completed: when, which, their sizes, and the torn ones."""
+    """Packets that a transport block completed: when, which, and those that lost a part."""
 
     at_ns: int
     tags: Times
-    sizes: Times
     lost: Times
 
 
@@ -51,6 +50,11 @@ class Queue:
     def backlog(self) -> int:
         """Bytes that wait to be served."""
         return self._total - self._served
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any packet has arrived and is not delivered."""
+        return self._head < self._end
 
     @property
     def first_arrival_ns(self) -> int | None:
@@ -153,10 +157,10 @@ class Queue:
         head = self._head
         stop = head + int(self._cumulative[head : self._queued].searchsorted(self._served, "right"))
         rows = slice(head, stop)
-        tags, sizes = self._tag[rows], self._size[rows]
-        torn = self._cumulative[rows] - sizes < self._hole
-        real = tags >= 0
         self._head = stop
+        tags, sizes = self._tag[rows], self._size[rows]
+        real, torn = tags >= 0, self._cumulative[rows] - sizes < self._hole
         self._packets -= int(np.count_nonzero(real))
-        whole = real & ~torn
-        return Delivery(self._last_ns, tags[whole], sizes[whole], tags[real & torn])
+        if self._hole <= 0 and real.all():
+            return Delivery(self._last_ns, tags.copy(), _NONE)
+        return Delivery(self._last_ns, tags[real & ~torn], tags[real & torn])
