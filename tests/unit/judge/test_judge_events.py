@@ -106,6 +106,15 @@ def test_a_gap_that_a_bracketed_packet_may_explain_decides_nothing(
         assert (judged.details["events_certain"], judged.details["events_possible"]) == (0, 1)
 
 
+def test_receipts_in_a_spoiled_window_prove_no_missing_gap(
+    measure: Measure, even: Requirement
+) -> None:
+    """They came, but when is not known: they may have left a gap, and nobody may say so."""
+    run = measure(cycle(even), 1000, spoiled=range(550, 554))
+    judged = of(judge(run, even, Plan.FULL), "SD-2d")
+    assert (judged.details["events_certain"], judged.details["events_possible"]) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("gap_ms", "possible", "certain"),
     [(29.7, 0, 0), (29.9, 1, 0), (30.2, 1, 0), (30.9, 1, 0), (31.1, 1, 0), (31.3, 1, 1)],

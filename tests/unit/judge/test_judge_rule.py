@@ -203,6 +203,14 @@ def test_an_error_between_a_tenth_and_a_quarter_is_a_warning(
     assert any("more than a tenth" in warning for warning in judged.details["warnings"])
 
 
+def _with_qos(requirement: Requirement, **changed: int) -> Requirement:
+    traffic = requirement.traffic
+    assert traffic is not None
+    assert traffic.qos is not None
+    qos = traffic.qos.model_copy(update=changed)
+    return requirement.model_copy(update={"traffic": traffic.model_copy(update={"qos": qos})})
+
+
 class TestOfferedTraffic:
     """The instrument's lateness moves what is offered, and is judged apart from the network."""
 
@@ -210,11 +218,11 @@ class TestOfferedTraffic:
         self, measure: Measure, cyclic: Requirement
     ) -> None:
         late = np.zeros(1000, np.int64)
-        late[100], late[200] = 2_499_999, 2_500_001
+        late[100], late[200], late[300] = 2_500_000, 2_500_001, -2_500_001
         judged = one(measure(cyclic.traffic, 1000, late_ns=late), cyclic, Plan.SMOKE)
-        assert judged.bracketed == 1
-        assert "1 off the grid" in judged.sentence
-        assert judged.details["within_strict"] == 999
+        assert judged.bracketed == 2, "too early is off the grid as well"
+        assert "2 off the grid" in judged.sentence
+        assert judged.details["within_strict"] == 998
         assert judged.details["within_generous"] == 1000
 
     def test_a_late_packet_off_its_grid_fails_nobody(
@@ -229,34 +237,22 @@ class TestOfferedTraffic:
     def test_a_burst_beyond_the_token_bucket_has_no_promise(
         self, measure: Measure, cyclic: Requirement
     ) -> None:
-        """Three messages inside 9 ms are more than the 510 B of the flow; two are not."""
+        """Two messages inside 9 ms are within 510 B and beyond 255 B; at 9 ms one window ends."""
         late = np.zeros(1000, np.int64)
-        late[99], late[101] = 2 * MS, -2 * MS
+        late[149], late[151] = 2_400_000, -2_400_000
         assert one(measure(cyclic.traffic, 1000, late_ns=late), cyclic).bracketed == 0
-        squeezed = cyclic.model_copy(
-            update={"traffic": cyclic.traffic and cyclic.traffic.model_copy()}
-        )
-        late[98], late[99], late[100], late[101] = 0, 2_400_000, -2_400_000, 0
-        strict = measure(squeezed.traffic, 1000, late_ns=late)
-        assert one(strict, squeezed).bracketed == 0
-        assert cyclic.traffic is not None
-        assert cyclic.traffic.qos is not None
-        qos = cyclic.traffic.qos.model_copy(update={"mdbv_bytes": 255})
-        narrow = cyclic.model_copy(
-            update={"traffic": cyclic.traffic.model_copy(update={"qos": qos})}
-        )
-        judged = one(strict, narrow)
-        assert judged.bracketed == 1
+        for gap_ns, bracketed in ((9 * MS, 0), (9 * MS - 1, 1)):
+            late = np.zeros(1000, np.int64)
+            late[150] = gap_ns - 10 * MS
+            run = measure(cyclic.traffic, 1000, late_ns=late)
+            judged = one(run, _with_qos(cyclic, mdbv_bytes=255))
+            assert judged.bracketed == bracketed
         assert "1 beyond the token bucket" in judged.sentence
 
     def test_a_rate_above_the_guaranteed_one_is_no_promise(
         self, measure: Measure, cyclic: Requirement
     ) -> None:
-        assert cyclic.traffic is not None
-        assert cyclic.traffic.qos is not None
-        qos = cyclic.traffic.qos.model_copy(update={"gfbr_bps": 200_000})
-        slow = cyclic.model_copy(update={"traffic": cyclic.traffic.model_copy(update={"qos": qos})})
-        judged = one(measure(cyclic.traffic, 1000), slow)
+        judged = one(measure(cyclic.traffic, 1000), _with_qos(cyclic, gfbr_bps=200_000))
         assert (judged.verdict, judged.reason) == (Verdict.INVALID, Reason.BRACKETED)
 
     def test_other_traffic_than_promised_proves_nothing(
@@ -291,6 +287,14 @@ class TestOfferedTraffic:
         judged = one(hardware, cyclic, Plan.SMOKE)
         assert judged.bracketed == 1
         assert judged.reason is Reason.DEMONSTRATED
+
+
+def test_an_offset_cancels_in_pdv_and_gaps(measure: Measure, profile: Profile) -> None:
+    """Two milliseconds of it void a 5 ms delay target; PDV and gaps do not see it."""
+    even = profile["SD-2"]
+    for judged in judge(measure(even.traffic, 1000, common_ns=2 * MS), even, Plan.SMOKE):
+        assert judged.reason is Reason.DEMONSTRATED, judged.sentence
+        assert judged.common_mode_ns == 0
 
 
 class TestPlantedFaults:

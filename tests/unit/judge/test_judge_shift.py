@@ -84,6 +84,19 @@ def test_losses_under_load_fail_though_no_quantile_moves(
     assert judged.details["late_growth_low"] > judged.details["epsilon"]
 
 
+def test_a_few_losses_leave_isolation_undecided(
+    measure: Measure,
+    isolation: Requirement,
+    spread: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> None:
+    """No quantile moves, but nobody can say that the late share grows by less than epsilon."""
+    alone = measure(isolation.traffic, N, spread)
+    loaded = measure(isolation.traffic, N, spread, lost=[100, 5000, 9000])
+    judged = compare(loaded, alone, isolation)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert abs(judged.figure or MS) < MS // 100
+
+
 def test_too_few_packets_show_no_isolation(measure: Measure, isolation: Requirement) -> None:
     alone, loaded = measure(isolation.traffic, 1000), measure(isolation.traffic, 1000)
     judged = compare(loaded, alone, isolation)
