@@ -34,6 +34,8 @@ def run(
 
     Raises: ConfigError or UsageError before anything is started.
     """
+    if plan not in _TIMEOUT_S:
+        raise UsageError(f"no plan {plan!r}; choose one of {', '.join(_TIMEOUT_S)}")
     suites = [_suite(path) for path in paths] or [_suite("suites")]
     bench = load(testbed, Registry())
     if bench.world is not None:
