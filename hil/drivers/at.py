@@ -13,6 +13,7 @@ from typing import Final
 
 _LINE_END: Final = re.compile(rb"[\r\n]+")
 _NOISE: Final = b"\x00\xff"  # a booting UART
+_BLANK: Final = " \t\v\f\x1c\x1d\x1e\x1f\ufffd"
 #: Longer than any answer line; what grows beyond it without an end is noise.
 _LONGEST: Final = 16384
 
@@ -47,7 +48,7 @@ class Lines:
         if len(self._rest) > _LONGEST:
             self._rest = b""
         texts = (line.translate(None, _NOISE).decode("ascii", "replace") for line in complete)
-        return [text for raw in texts if (text := raw.strip(" \t\ufffd"))]
+        return [text for raw in texts if (text := raw.strip(_BLANK))]
 
 
 def arguments(line: str) -> tuple[str, ...]:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.05
 _WRITE_LIMIT_S: Final = 2.0
 _QUIET_S: Final = 0.15
-_RESYNC_LIMIT_S: Final = 5.0
 _PROBE_LIMIT_S: Final = 1.0
 
 
@@ -61,6 +60,7 @@ class AtChannel:
         unasked: prefixes and whole lines that the modem sends unasked.
         events: where events are kept; it may outlive the channel.
         transcript: where the dialogue is written down.
+        resync_limit_ns: how long it may take to get back in step after a time-out.
 
     Raises:
         ConnectFailed: absent, refused, or held by another program.
@@ -75,8 +75,10 @@ class AtChannel:
         unasked: frozenset[str],
         events: deque[ModemEvent],
         transcript: Transcript,
+        resync_limit_ns: int,
     ) -> None:
         self._device = device
+        self._resync_limit_ns = resync_limit_ns
         self._unasked = unasked
         self._transcript = transcript
         self._lock = threading.RLock()  # one command at a time
@@ -204,7 +206,7 @@ class AtChannel:
         have exactly one result prove that, and end the debt.
         """
         self._transcript.add("*", f"resynchronise, {self._owed} results owed")
-        deadline = Deadline.after(int(_RESYNC_LIMIT_S * 1e9))
+        deadline = Deadline.after(self._resync_limit_ns)
         single_rounds = 0
         while not deadline.passed:
             exchange = _Exchange(at.Expectation.of("AT"), draining=True)
@@ -222,7 +224,7 @@ class AtChannel:
                 if received and (self._owed == 0 or single_rounds >= 2):
                     self._owed = 0
                     return
-        self._lose(f"no way back in step within {_RESYNC_LIMIT_S:g} s")
+        self._lose(f"not back in step within {self._resync_limit_ns / 1e9:g} s")
         raise self._error(ConnectionLost, "resynchronise", str(self._gone))
 
     def _drain(self, exchange: _Exchange, deadline: Deadline) -> None:

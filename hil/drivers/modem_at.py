@@ -75,6 +75,9 @@ class ModemConfig(DeviceConfig):
     command_limit_ns: Duration = 3_000_000_000
     """How long a short command may take; network operations have limits of their own."""
 
+    resync_limit_ns: Duration = 5_000_000_000
+    """How long it may take after a time-out until question and answer are in step again."""
+
 
 class ModemAt:
     """Implements `hil.drivers.protocols.Modem`."""
@@ -122,6 +125,7 @@ class ModemAt:
             unasked=self._dialect.unasked,
             events=self._events,
             transcript=self._transcript,
+            resync_limit_ns=self._config.resync_limit_ns,
         )
         try:
             self._prove(channel)

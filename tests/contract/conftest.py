@@ -283,7 +283,8 @@ def modem_driver(registry: Registry, stack: ExitStack) -> Callable[[Path], Any]:
     """Makes a modem driver on a tty, not yet open."""
 
     def make(port: Path) -> Any:
-        made = _create(registry, "cpe1", "modem_at", port=str(port), command_limit=LIMIT)
+        limits = {"command_limit": LIMIT, "resync_limit": "2 s"}
+        made = _create(registry, "cpe1", "modem_at", port=str(port), **limits)
         stack.callback(made.close)
         return made
 

@@ -97,6 +97,7 @@ class ModemState:
         self.step(now_ns)
         if self.stat == SEARCHING and self._usable(HYSTERESIS_DB):
             self._register(now_ns)
+        self._signalling_ns = now_ns - INACTIVITY_NS
         self._out.clear()
 
     def restart(self) -> None:
@@ -212,7 +213,8 @@ class ModemState:
         self.coupling.set_session(self.row, any(c.active for c in self.contexts.values()))
 
     def _radio_connection(self, now_ns: int) -> None:
-        last_ns = max(self._signalling_ns, int(self.coupling.rows["traffic_ns"][self.row]))
+        traffic_ns = int(self.coupling.rows["traffic_ns"][self.row])
+        last_ns = self._signalling_ns if traffic_ns < 0 else max(self._signalling_ns, traffic_ns)
         self._set_connected(self.stat == HOME and now_ns - last_ns < INACTIVITY_NS)
 
     def _set_connected(self, connected: bool) -> None:
