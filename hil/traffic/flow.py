@@ -13,6 +13,7 @@ from hil.samples.measurement import Direction
 from hil.samples.table import PLANNED, Table
 from hil.traffic.port import Port
 from hil.wire import probe
+from hil.wire.trailer import FORMATS
 
 Layer = Literal["ethernet", "udp"]
 
@@ -66,11 +67,13 @@ class Flow:
             )
         for port in (self.tx, self.rx):
             room = port.mtu + (probe.ETHERNET_HEADER if self.layer == "ethernet" else 0)
-            if largest > room:
+            trailer = FORMATS[port.tap].size if port.tap else 0
+            if largest > room - trailer:
+                behind = f" before the tap's trailer of {trailer} B" if trailer else ""
                 raise UsageError(
                     f"flow {self.name}: a packet of {largest} B does not fit port {port.name}, "
-                    f"whose MTU of {port.mtu} B takes at most {room} B over layer {self.layer}; "
-                    f"give a smaller size or raise the MTU"
+                    f"whose MTU of {port.mtu} B takes at most {room - trailer} B over layer "
+                    f"{self.layer}{behind}; give a smaller size or raise the MTU"
                 )
         if (np.diff(self.planned["offset_ns"]) < 0).any():
             raise UsageError(f"flow {self.name}: the planned send times must not go backwards")

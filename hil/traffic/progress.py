@@ -55,32 +55,37 @@ class Tally:
         self.name, self.planned = name, len(sequences)
         self.sent = self.received = 0
         self._came = np.zeros((int(sequences.max()) >> 3) + 1, np.uint8)
-        self._owner = np.full((2, _WINDOW), -1, np.int64)
-        self._times = np.full((2, _WINDOW), NOT_TAKEN, np.int64)
+        self._left = np.full(_WINDOW, NOT_TAKEN, np.int64)
+        self._left_by = np.full(_WINDOW, -1, np.int64)
+        self._came_in = np.full(_WINDOW, NOT_TAKEN, np.int64)
+        self._came_in_by = np.full(_WINDOW, -1, np.int64)
+        self._tapped = np.full(_WINDOW, NOT_TAKEN, np.int64)
 
     def add_sent(self, rows: Table) -> None:
         """Rows of `SENT` of this flow."""
         self.sent += len(rows)
-        self._note(0, rows["seq"], rows["tx_kernel_ns"])
+        places = _places(rows["seq"])
+        self._left[places], self._left_by[places] = rows["tx_kernel_ns"], rows["seq"]
 
     def add_arrived(self, rows: Table) -> None:
         """Rows of `ARRIVED` of this flow."""
         rows = rows[(rows["flags"] & UNREADABLE) == 0]
         sequences = np.unique(rows["seq"]).astype(np.int64)
-        places, bits = sequences >> 3, (1 << (sequences & 7)).astype(np.uint8)
-        self.received += int(((self._came[places] & bits) == 0).sum())
-        np.bitwise_or.at(self._came, places, bits)
-        self._note(1, rows["seq"], rows["rx_kernel_ns"])
-
-    def _note(self, side: int, sequences: NDArray[np.uint64], times: NDArray[np.int64]) -> None:
-        places = (sequences & np.uint64(_MASK)).astype(np.int64)
-        self._owner[side, places], self._times[side, places] = sequences, times
+        bytes_, bits = sequences >> 3, (1 << (sequences & 7)).astype(np.uint8)
+        self.received += int(((self._came[bytes_] & bits) == 0).sum())
+        np.bitwise_or.at(self._came, bytes_, bits)
+        places = _places(rows["seq"])
+        self._came_in[places], self._came_in_by[places] = rows["rx_kernel_ns"], rows["seq"]
+        release, ingress = rows["trailer_release_ns"], rows["trailer_ingress_ns"]
+        self._tapped[places] = np.where(taken(release), release - ingress, NOT_TAKEN)
 
     def progress(self) -> FlowProgress:
-        """The flow so far."""
-        both = (self._owner[0] == self._owner[1]) & (self._owner[0] >= 0)
-        both &= taken(self._times[0]) & taken(self._times[1])
-        delays = np.sort(self._times[1, both] - self._times[0, both])
+        """The flow so far; a tap's own word of a delay goes before the kernel's stamps."""
+        both = (self._left_by == self._came_in_by) & (self._left_by >= 0)
+        both &= taken(self._left) & taken(self._came_in)
+        stamped = np.where(both, self._came_in - self._left, NOT_TAKEN)
+        delays = np.where(taken(self._tapped), self._tapped, stamped)
+        delays = np.sort(delays[taken(delays)])
         many = len(delays) * (1 - _PERCENTILE) >= 1
         figure_ns: int | None = None
         if len(delays):
@@ -88,3 +93,7 @@ class Tally:
             figure_ns = int(delays[rank - 1])
         name = "p99" if many else "max"
         return FlowProgress(self.name, self.planned, self.sent, self.received, name, figure_ns)
+
+
+def _places(sequences: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (sequences & np.uint64(_MASK)).astype(np.int64)

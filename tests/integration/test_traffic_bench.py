@@ -151,6 +151,19 @@ def test_each_fault_is_counted_as_what_it_is(layer: str, size: int, header: int)
     assert 260 not in seen["damaged"], "a damaged sequence number is not believed"
 
 
+def test_tagged_routed_and_bare_ip_paths_are_measured_like_any_other() -> None:
+    tun = os.access("/dev/net/tun", os.R_OK | os.W_OK)
+    measured = on_bench("kinds", count=300, tun=tun)
+    for each in measured:
+        assert (each["sent"], each["received"], each["corrupted"]) == (300, 300, 0), each["flow"]
+        assert each["stamps"]["rx"]["missing"] == each["stamps"]["tx"]["missing"] == 0
+    tagged, routed, *bare = measured
+    assert tagged["conditions"]["frame"]["header"][24:36] == "8100c0050800"
+    assert tagged["conditions"]["frame"]["on_wire"] == 300 + 18 + 4
+    assert routed["conditions"]["frame"]["routed"]
+    assert [each["conditions"]["ports"]["tx"]["kind"] for each in bare] == ["raw-ip"] * tun
+
+
 def test_refused_sends_are_lost_and_leave_the_other_stamps_in_place() -> None:
     seen = on_bench("link_down", count=2000)
     assert seen["states"] == ["down", "up"]

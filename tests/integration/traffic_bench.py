@@ -11,20 +11,25 @@ The relay is a real one: packet sockets, every frame through user space, faults 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
+import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute, netns
 
-from hil.errors import RigError, UsageError
+from hil.errors import UsageError
 from hil.samples import store
 from hil.samples.measurement import Measurement
 from hil.samples.summarise import summarise
@@ -212,6 +217,63 @@ def faulty(order: Mapping[str, Any]) -> Any:
     }
 
 
+def kinds(order: Mapping[str, Any]) -> Any:
+    """One run with a VLAN-tagged template, a path over a router and, if wanted, TUN ports."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Dot1Q, Ether
+
+    count = order["count"]
+    _make_router()
+    tagged = Ether() / Dot1Q(vlan=5, prio=6) / IP(src="10.8.0.1", dst="10.8.0.2") / UDP(dport=5005)
+    flows = [
+        flow("tx/d0", "rx/d1", count, layer="udp", size=300, template=tagged),
+        Flow(
+            name="routed",
+            tx=resolve_port("e0", "tx", gateway=IPv4Address("10.9.0.254")),
+            rx=resolve_port("e1", "rx", address=IPv4Interface("10.10.0.2/24")),
+            planned=periodic(count, MILLISECOND, 200),
+            layer="udp",
+        ),
+    ]
+    if order["tun"]:
+        pump = threading.Thread(target=_pump, args=(_tun("tx", 1), _tun("rx", 2)), daemon=True)
+        pump.start()
+        flows.append(flow("tx/tun0", "rx/tun0", count, layer="udp"))
+    with tempfile.TemporaryDirectory() as directory:
+        measured = run(flows, directory=Path(directory), launcher=["env", "HIL_TEST=launched"])
+    return [shown(each) for each in measured]
+
+
+def _make_router() -> None:
+    """The middle forwards IP between 10.9.0.0/24 and 10.10.0.0/24."""
+    for space, interface, address in (
+        ("mid", "m0", "10.9.0.254"),
+        ("mid", "m1", "10.10.0.254"),
+        ("rx", "e1", "10.10.0.2"),
+    ):
+        with inside(space), IPRoute() as netlink:
+            index = netlink.link_lookup(ifname=interface)[0]
+            netlink.addr("add", index=index, address=address, prefixlen=24)
+    with inside("mid"):
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _tun(space: str, host: int) -> int:
+    """A TUN interface named tun0 with 10.7.0.`host`; returns its descriptor."""
+    with inside(space), IPRoute() as netlink:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", b"tun0", 0x1001))
+        index = netlink.link_lookup(ifname="tun0")[0]
+        netlink.addr("add", index=index, address=f"10.7.0.{host}", prefixlen=24)
+        netlink.link("set", index=index, state="up")
+    return descriptor
+
+
+def _pump(source: int, sink: int) -> None:
+    while True:
+        os.write(sink, os.read(source, 2048))
+
+
 def link_down(order: Mapping[str, Any]) -> Any:
     """A run whose sending interface goes down in the middle and comes up again."""
     states: list[str] = []
@@ -240,22 +302,11 @@ def link_down(order: Mapping[str, Any]) -> Any:
 
 
 def measure(order: Mapping[str, Any]) -> Any:
-    """`hil measure` with the given options, as a command would; never returns."""
-    from hil.cli.measure import Options
-    from hil.cli.measure import measure as verb
-
-    given = dict(order)
-    if "out" in given:
-        given["out"] = Path(given["out"])
-    try:
-        code = int(verb(Options(**given)))
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        code = 2
-    except RigError as error:
-        print(f"rig: {error}", file=sys.stderr)
-        code = 10
-    sys.exit(code)
+    """Becomes `hil measure` with the given options."""
+    words = [sys.executable, "-m", "hil", "measure"]
+    for name, value in order.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    os.execv(sys.executable, words)
 
 
 def refused(order: Mapping[str, Any]) -> Any:
@@ -293,6 +344,7 @@ def stopped(order: Mapping[str, Any]) -> Any:
 SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "both_ways": both_ways,
     "faulty": faulty,
+    "kinds": kinds,
     "link_down": link_down,
     "measure": measure,
     "refused": refused,
