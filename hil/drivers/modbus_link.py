@@ -10,12 +10,18 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hil.drivers.transcript import Transcript
-from hil.errors import ConnectFailed, ConnectionLost, DeviceError, DriverError, DriverTimeout
+from hil.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    DeviceError,
+    DriverError,
+    DriverTimeout,
+    ProtocolViolation,
+)
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusTcpClient
@@ -151,7 +157,6 @@ class ModbusLink:
     def _bounded(self, call: Callable[[], _Answer], operation: str) -> _Answer:
         from pymodbus.exceptions import ConnectionException, ModbusException
 
-        start = time.monotonic()
         try:
             return call()
         except (ConnectionException, OSError) as error:
@@ -159,9 +164,10 @@ class ModbusLink:
             raise self._error(ConnectionLost, operation, f"{self._where}: {error}") from error
         except ModbusException as error:
             self.close()
-            waited = time.monotonic() - start
-            detail = f"{self._where}: no answer in {waited:.2g} s ({error})"
-            raise self._error(DriverTimeout, operation, detail) from error
+            if "No response" in str(error):
+                detail = f"{self._where}: no answer in {self._limit_s:g} s"
+                raise self._error(DriverTimeout, operation, detail) from error
+            raise self._error(ProtocolViolation, operation, f"{self._where}: {error}") from error
 
     def _error(self, kind: type[DriverError], operation: str, detail: str) -> DriverError:
         self._transcript.add("*", f"{operation}: {detail}")

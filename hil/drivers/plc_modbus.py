@@ -87,6 +87,8 @@ class PlcModbus:
         if config.wire is not None:
             self._links["wire"] = self._link(config.wire)
         self._main = self._links["5g"]
+        # The way home does not depend on the network under test where there is a cable.
+        self._home = self._links.get("wire", self._main)
 
     def _link(self, host: str) -> ModbusLink:
         return ModbusLink(
@@ -139,22 +141,25 @@ class PlcModbus:
         return frozenset(name for name, offered in offers.items() if offered)
 
     def snapshot(self) -> Mapping[str, Any]:
-        """The value of each writable tag."""
+        """The value of each writable tag; over the cable where there is one."""
         names = [name for name, tag in self.tags.items() if tag.writable]
-        return {name: value.value for name, value in self.read(*names).items()} if names else {}
+        return {name: self._read(name, self._home).value for name in names}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `Device.restore`; through the same guard as every other write."""
-        self.write(state)
+        """See `Device.restore`; guarded as every write, over the cable where there is one."""
+        self._write(state, self._home, verify=True)
 
     def safe_state(self) -> None:
-        """Write the safe value of each tag that has one; one refusal does not stop the others."""
+        """Write the safe value of each tag that has one, over the cable where there is one.
+
+        One failure does not stop the others.
+        """
         failures: list[DriverError] = []
         for name, tag in self.tags.items():
             if tag.safe is None:
                 continue
             try:
-                self.write({name: tag.safe})
+                self._write({name: tag.safe}, self._home, verify=True)
             except DriverError as error:
                 failures.append(error)
         if failures:
@@ -182,15 +187,18 @@ class PlcModbus:
 
     def write(self, values: Mapping[str, Scalar], *, verify: bool = True) -> None:
         """See `Plc.write`; all values are checked before the first is written."""
+        self._write(values, self._main, verify=verify)
+
+    def _write(self, values: Mapping[str, Scalar], link: ModbusLink, *, verify: bool) -> None:
         for name, value in values.items():
             self._tag(name).check(self.name, name, value)
         for name, value in values.items():
             tag = self._tag(name)
             registers = tag.encode(value)
-            self._main.write(tag.area, tag.start, registers)
+            link.write(tag.area, tag.start, registers)
             if not verify:
                 continue
-            found = self._main.read(tag.area, tag.start, tag.words)
+            found = link.read(tag.area, tag.start, tag.words)
             if found != registers:
                 text = f"{name} reads back as {tag.decode(found)!r}, written was {value!r}"
                 tail = self._transcript.tail()
