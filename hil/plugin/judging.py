@@ -108,7 +108,8 @@ class Judge:
 
         self._session.judgements.setdefault(self._item.nodeid, []).append(judgement)
         self._session.journal.judgement(self._item.nodeid, judgement)
-        html = card.render(judgement, measurement, against=against)
+        requirement = self._targets[judgement.requirement].title
+        html = card.render(judgement, measurement, against=against, title=requirement)
         self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
         simulated = " SIMULATED" if judgement.simulated else ""
         title = f"{judgement.target} {judgement.direction}: {judgement.verdict}{simulated}"

@@ -41,6 +41,7 @@ def apply(item: pytest.Item, session: Session) -> None:
 
     item.add_marker(allure.epic(session.profile.title))
     item.add_marker(allure.label("testbed", session.testbed.name))
+    item.add_marker(allure.label("nodeid", item.nodeid))
     for name in requirement_ids(item):
         requirement = session.profile.get(name)
         if requirement is None:

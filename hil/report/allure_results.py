@@ -112,6 +112,7 @@ def finish_missing(directory: RunDirectory, run: Run) -> tuple[str, ...]:
         if _identity(test.nodeid) in present or f"nodeid {test.nodeid}" in present:
             continue
         result = _result(run, test, run.tests[test.nodeid], epic or run.run.profile.name)
+        result["attachments"] = list(_cards(directory, run, test.nodeid))
         path = directory.allure_results / f"{result['uuid']}-result.json"
         write_whole(path, json.dumps(redact_tree(result), ensure_ascii=False))
         added.append(test.nodeid)
@@ -204,6 +205,17 @@ def _result(run: Run, test: CollectedTest, history: TestHistory, epic: str) -> d
         "stop": max(begin, last) // 1_000_000,
         "labels": [{"name": name, "value": value} for name, value in labels],
     }
+
+
+def _cards(directory: RunDirectory, run: Run, nodeid: str) -> Iterator[dict[str, str]]:
+    """The cards of what the test judged before it was lost, attached as it would have done."""
+    for judgement in run.judgements:
+        card = directory.card(nodeid, judgement)
+        if judgement.nodeid == nodeid and card.is_file():
+            source = f"{uuid.uuid4()}-attachment.html"
+            write_whole(directory.allure_results / source, card.read_text("utf-8"))
+            name = f"{judgement.target} {judgement.direction}: {judgement.verdict}".strip()
+            yield {"name": name, "source": source, "type": "text/html"}
 
 
 def _status(history: TestHistory) -> tuple[str, str]:

@@ -113,6 +113,7 @@ def _estimate(judgement: AnyJudgement) -> list[Markup]:
             limit=judgement.limit,
             guard=judgement.common_mode_ns if judgement.unit == "ns" else 0,
             unit=judgement.unit,
+            text=f"figure: {figures.figure(judgement)} ({figures.limits(judgement)})",
             around=figures.expected(judgement),
         )
     )

@@ -75,15 +75,11 @@ def _suite(directory: RunDirectory, run: Run) -> tuple[_XML.Element, bool]:
 
 def _names(nodeid: str) -> tuple[str, str]:
     """Class name and name as pytest's own JUnit writer makes them of a node id."""
-    path, *rest = nodeid.split("::")
-    # A parameter may itself hold the separator.
-    name = rest[-1] if rest else path
-    for position, part in enumerate(rest):
-        if "[" in part:
-            name, rest = "::".join(rest[position:]), [*rest[:position], ""]
-            break
-    where = path.removesuffix(".py").replace("/", ".")
-    return ".".join([where, *rest[:-1]]), name
+    path, bracket, parameters = nodeid.partition("[")
+    names = path.split("::")
+    names[0] = names[0].removesuffix(".py").replace("/", ".")
+    names[-1] += bracket + parameters
+    return ".".join(names[:-1]), names[-1]
 
 
 def _key(case: _XML.Element) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -163,6 +163,7 @@ class Estimate:
     limit: float | None
     guard: float
     unit: str
+    text: str  #: the figure and its limits in words
     around: float | None = None  #: the limit is a tolerance around this
 
 
@@ -177,7 +178,7 @@ def limits(estimate: Estimate) -> str:
     left, right = low - 0.2 * span, high + 0.35 * span
     if estimate.around is None and low >= 0:
         left = -0.02 * high
-    key = [(_estimate_text(estimate), _CURVE)]
+    key = [(estimate.text, _CURVE)]
     if estimate.limit is not None:
         key.append((_bound_text(estimate, estimate.limit), _LIMIT))
     with _figure(1.3) as (figure, draw):
@@ -221,15 +222,6 @@ def _draw_estimate(axes: Axes, estimate: Estimate, scale: Scale) -> None:
         axes.plot([low, high], [0.5, 0.5], color=_CURVE, lw=7, alpha=0.45, solid_capstyle="butt")
     if estimate.figure is not None:
         axes.plot([scale(estimate.figure)], [0.5], "D", color=_CURVE, ms=8, mec="white", mew=1)
-
-
-def _estimate_text(estimate: Estimate) -> str:
-    text = f"figure: {shown(estimate.figure, estimate.unit)}"
-    if estimate.low is None and estimate.high is None:
-        return text
-    low = "no lower limit" if estimate.low is None else shown(estimate.low, estimate.unit)
-    high = "no upper limit" if estimate.high is None else shown(estimate.high, estimate.unit)
-    return f"{text}  ({low} to {high})"
 
 
 def _lowest(curve: Ccdf, bound: Bound) -> float:
@@ -390,9 +382,27 @@ def _figure(height: float) -> Iterator[tuple[Figure, Callable[[], str]]]:
 
 
 def _inline(text: str) -> str:
-    """The bare ``<svg>`` for use inside HTML: scalable, in the page's own font, nothing outside."""
+    """The bare ``<svg>`` for use inside HTML: scalable, in the page's own font, nothing outside.
+
+    References to shapes drawn elsewhere (``<use>``) are replaced by the shapes themselves, because
+    Allure takes such references out of what it shows.
+    """
     svg = text[text.index("<svg") :]
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    shapes = dict(_SHAPE.findall(svg))
+    svg = _USE.sub(lambda use: _placed(use[0], shapes), svg)
+    svg = re.sub(r"<defs>\s*(?:<path id=[^>]*>\s*)+</defs>", "", svg)
     return svg.replace("'DejaVu Sans'", "system-ui, sans-serif")
+
+
+_SHAPE: Final = re.compile(r'<path id="([^"]+)" d="([^"]*)"')
+_USE: Final = re.compile(r"<use [^>]*/>")
+
+
+def _placed(use: str, shapes: Mapping[str, str]) -> str:
+    named = dict(re.findall(r'([\w:]+)="([^"]*)"', use))
+    shape = shapes[named["xlink:href"].removeprefix("#")]
+    move = f"translate({named.get('x', 0)} {named.get('y', 0)})"
+    return f'<path d="{shape}" transform="{move}" style="{named.get("style", "")}"/>'

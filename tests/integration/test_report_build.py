@@ -78,6 +78,15 @@ def test_no_page_of_ours_has_a_script_or_an_address_that_is_loaded(smoke: RunDir
         assert not LOADED.search(re.sub(r'href="#|xlink:href="#|url\(#', "", text))
 
 
+def test_no_drawing_refers_to_a_shape_elsewhere_which_allure_would_take_out(
+    smoke: RunDirectory,
+) -> None:
+    for path in smoke.cards.iterdir():
+        text = path.read_text("utf-8")
+        assert "<use" not in text
+        assert "xlink:href" not in text
+
+
 def test_the_allure_site_is_one_file_that_asks_no_other_host(smoke: RunDirectory) -> None:
     text = (smoke.allure_report / "index.html").read_text("utf-8")
     assert "googletagmanager" not in text
@@ -208,6 +217,21 @@ def test_every_test_has_an_allure_result_and_none_that_died_is_green(killed: Run
         "test_pose_stream": "broken",
         "test_refuses": "skipped",
     }
+
+
+def test_a_result_made_from_the_record_has_the_cards_of_what_was_judged(
+    killed: RunDirectory,
+) -> None:
+    for path in killed.allure_results.glob("*-result.json"):
+        result = json.loads(path.read_text())
+        judged = [
+            one
+            for one in read(killed.path).judgements
+            if one.nodeid and one.nodeid.endswith(result["fullName"].rpartition("#")[2])
+        ]
+        assert len(result["attachments"]) == len(judged)
+        for attachment in result["attachments"]:
+            assert "<svg" in (killed.allure_results / attachment["source"]).read_text()
 
 
 def test_without_allure_there_is_a_note_and_everything_else(
