@@ -1,0 +1,71 @@
+"""The options of `hil measure`, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil.cli.measure import Options, _sweep, _understood
+from hil.errors import UsageError
+
+
+def understood(**changes: Any) -> Any:
+    return _understood(Options(tx="a", rx="b", **changes))
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    found = understood()
+    assert (found.size, found.interval_ns, found.count) == (128, 1_000_000, 10_000)
+    assert found.bound_ns is None
+
+
+def test_a_duration_becomes_a_count() -> None:
+    assert understood(duration="10 s", interval="2 ms").count == 5_000
+    assert understood(duration="9 ms", interval="2 ms").count == 4
+
+
+def test_a_bound_has_a_share() -> None:
+    assert understood(bound="10 ms").share == 0.999
+    assert understood(bound="10 ms", share=0.9).bound_ns == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"size": "many"}, "--size"),
+        ({"size": "-1 B"}, "--size"),
+        ({"interval": "1"}, "--interval"),
+        ({"interval": "-1 ms"}, "--interval"),
+        ({"duration": "soon"}, "--duration"),
+        ({"duration": "1 us"}, "--duration"),
+        ({"count": -1}, "--count"),
+        ({"count": 10**9}, "--count"),
+        ({"bound": "0 ms"}, "--bound"),
+        ({"bound": "10"}, "--bound"),
+        ({"bound": "1 ms", "share": 0.0}, "--share"),
+        ({"bound": "1 ms", "share": float("nan")}, "--share"),
+        ({"layer": "IP"}, "--layer"),
+    ],
+)
+def test_a_wrong_option_is_named(changes: dict[str, Any], option: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        understood(**changes)
+    assert option in str(caught.value)
+
+
+def test_what_a_killed_command_left_is_removed_and_what_is_in_use_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    nobody = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    dead, mine = tmp_path / f"hil-measure-{nobody}-abc", tmp_path / f"hil-measure-{os.getpid()}-abc"
+    other = tmp_path / "hil-measure-notes"
+    for each in (dead, mine, other):
+        each.mkdir()
+        (each / "file").touch()
+    _sweep()
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted((mine.name, other.name))

@@ -1,0 +1,205 @@
+"""From rows to a measurement: which stamps it rests on, what is spoiled, what voids it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil.samples.measurement import Measurement
+from hil.samples.table import ARRIVED, NOT_TAKEN, SENT, SPOILED, TRAILER_BAD, blank
+from hil.traffic.assemble import Taken, assemble
+from hil.traffic.compile import Compiled, Template
+from hil.traffic.flow import Flow, periodic
+from hil.traffic.port import Port
+
+START = 1_700_000_000_000_000_000
+COUNT = 200
+DELAY = 3_000_000
+TAI = 37_000_000_000  #: the tap's clock is that of another epoch
+
+
+def port(name: str, tap: str | None = None, driver: str | None = "veth") -> Port:
+    return Port(
+        name=name,
+        interface=name,
+        namespace=None,
+        kind="ethernet",
+        mac=bytes(6),
+        mtu=1500,
+        addresses=(),
+        tap=tap,
+        driver=driver,
+    )
+
+
+def sent() -> Any:
+    rows = blank(SENT, COUNT)
+    rows["seq"] = np.arange(COUNT)
+    rows["intended_ns"] = START + np.arange(COUNT) * 1_000_000
+    rows["tx_user_ns"] = rows["intended_ns"] + 2_000
+    rows["tx_kernel_ns"] = rows["intended_ns"] + 4_000
+    return rows
+
+
+def arrived(trailers: bool = False) -> Any:
+    rows = blank(ARRIVED, COUNT)
+    rows["seq"] = np.arange(COUNT)
+    left = START + np.arange(COUNT) * 1_000_000 + 4_000
+    rows["rx_user_ns"] = left + DELAY + 90_000
+    rows["rx_kernel_ns"] = left + DELAY + 5_000
+    if trailers:
+        rows["trailer_ingress_ns"] = left + TAI
+        rows["trailer_release_ns"] = left + TAI + DELAY
+        rows["trailer_lateness_ns"] = 5_000
+    return rows
+
+
+def home(**changes: Any) -> Taken:
+    port_report = {"frames": COUNT, "foreign": 3, "warm_up": 20, "ring_drops": 0}
+    fields: dict[str, Any] = {
+        "run": 5,
+        "scheduled": COUNT,
+        "complete": True,
+        "sender": {
+            "warm_up_sent": [20],
+            "refused": {},
+            "overrun": 0,
+            "unreadable_stamps": 0,
+            "granted": {},
+        },
+        "receiver": {
+            "ports": {"rx": port_report},
+            "overrun": 0,
+            "clock": {"steps": [], "rate_ppm": 0.0},
+            "stalls": {"max_ns": None},
+        },
+        "host": {"facts": {}, "counters": {"rx_dropped": {"rx": 0}}},
+    }
+    return Taken(**(fields | changes))
+
+
+def made() -> Compiled:
+    template = Template(frame=bytes(128), link=14, probe_at=14, size=128)
+    return Compiled(templates={128: template}, udp_port=None, routed=False)
+
+
+def measured(
+    sent_rows: Any, arrived_rows: Any, *, tap: str | None = None, run: Taken | None = None
+) -> Measurement:
+    flow = Flow(
+        name="f",
+        tx=port("tx"),
+        rx=port("rx", tap),
+        planned=periodic(COUNT, 1_000_000, 128),
+        interval_ns=1_000_000,
+    )
+    return assemble(flow, 0, made(), sent_rows, arrived_rows, run or home())
+
+
+def test_kernel_stamps_are_used_where_there_is_no_tap() -> None:
+    found = measured(sent(), arrived())
+    assert (found.timing.tx, found.timing.rx) == ("kernel", "kernel")
+    assert set(found.delay_ns.tolist()) == {DELAY + 5_000}
+    assert found.counts.foreign == 3
+    assert found.counts.warmup_sent == 20
+    assert found.invalid == ()
+    assert "assumed" in " ".join(found.budget.sources)
+    assert found.budget.floor_quantile_ns(0.999) > 0
+
+
+def test_a_taps_times_are_mapped_to_the_host_and_used() -> None:
+    found = measured(sent(), arrived(trailers=True), tap="hil")
+    assert (found.timing.tx, found.timing.rx) == ("kernel", "trailer")
+    assert set(found.delay_ns.tolist()) == {DELAY}
+    assert found.budget.floor_ns.size == COUNT
+    assert "tap" in " ".join(found.budget.sources)
+
+
+def test_trailers_on_a_port_without_a_declared_tap_are_not_trusted() -> None:
+    assert measured(sent(), arrived(trailers=True)).timing.rx == "kernel"
+
+
+def test_a_tap_that_is_mostly_silent_is_no_source() -> None:
+    rows = arrived(trailers=True)
+    rows["flags"][: COUNT - 50] = TRAILER_BAD
+    found = measured(sent(), rows, tap="hil")
+    assert found.timing.rx == "kernel"
+    assert found.counts.rx_missing["trailer"] == COUNT - 50
+
+
+def test_user_stamps_are_the_last_resort_and_cost_uncertainty() -> None:
+    sent_rows, arrived_rows = sent(), arrived()
+    sent_rows["tx_kernel_ns"] = NOT_TAKEN
+    arrived_rows["rx_kernel_ns"] = NOT_TAKEN
+    run = home()
+    run.receiver["stalls"]["max_ns"] = 7_000_000
+    found = measured(sent_rows, arrived_rows, run=run)
+    assert (found.timing.tx, found.timing.rx) == ("user", "user")
+    assert found.budget.floor_quantile_ns(0.999) >= 7_000_000
+
+
+def test_a_frame_held_up_before_the_tap_is_spoiled_and_not_in_the_floor() -> None:
+    rows = arrived(trailers=True)
+    rows["trailer_ingress_ns"][7] += 2_000_000
+    rows["trailer_release_ns"][7] += 2_000_000
+    found = measured(sent(), rows, tap="hil")
+    assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [7]
+    assert found.budget.floor_ns.size == COUNT - 1
+    assert found.budget.floor_ns.max() < 100_000
+
+
+def test_late_processes_spoil_nothing() -> None:
+    run = home()
+    run.receiver["stalls"].update(max_ns=50_000_000, count=40)
+    assert not (measured(sent(), arrived(), run=run).samples["flags"] & SPOILED).any()
+
+
+def test_a_clock_step_spoils_the_packets_that_lie_across_it() -> None:
+    run = home()
+    step = {"start_ns": START + 50_000_000, "end_ns": START + 60_000_000, "why": "stepped"}
+    run.receiver["clock"]["steps"] = [step]
+    found = measured(sent(), arrived(), run=run)
+    spoiled = np.flatnonzero(found.samples["flags"] & SPOILED)
+    assert (spoiled.min(), spoiled.max()) == (47, 59)
+    assert found.spoiled[0].why == "stepped"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: run.receiver["ports"]["rx"].update(ring_drops=4), "overflowed by 4"),
+        (lambda run: run.host["counters"]["rx_dropped"].update(rx=6), "dropped 6 frames"),
+    ],
+)
+def test_frames_that_the_instrument_lost_void_a_loss_and_nothing_else(
+    change: Any, words: str
+) -> None:
+    run = home()
+    change(run)
+    assert measured(sent(), arrived(), run=run).invalid == ()
+    (reason,) = measured(sent(), arrived()[1:], run=run).invalid
+    assert words in reason
+
+
+def test_rows_that_were_not_taken_in_time_void_the_measurement() -> None:
+    run = home()
+    late = replace(run, sender={**run.sender, "overrun": 9})
+    (reason,) = measured(sent(), arrived(), run=late).invalid
+    assert "9 sent" in reason
+
+
+def test_a_run_cut_short_holds_what_was_offered() -> None:
+    run = replace(home(), complete=False)
+    found = measured(sent()[:80], arrived()[:79], run=run)
+    assert not found.complete
+    assert (found.counts.sent, found.counts.received, found.counts.lost) == (80, 79, 1)
+    assert len(found.samples) == 80
+
+
+def test_a_run_in_which_nothing_came_is_a_measurement_of_loss() -> None:
+    found = measured(sent(), arrived()[:0], tap="hil")
+    assert found.counts.lost == COUNT
+    assert (found.timing.tx, found.timing.rx) == ("kernel", "kernel")

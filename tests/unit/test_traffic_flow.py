@@ -1,0 +1,159 @@
+"""Flows and their templates: what fits, what is refused, and checksums right for every probe."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil.errors import UsageError
+from hil.traffic.compile import compile_flow, filler, fixed
+from hil.traffic.flow import Flow, periodic
+from hil.traffic.match import checksums_right
+from hil.traffic.port import Port, parse_port
+from hil.traffic.sender import _Frames
+from hil.wire import probe
+
+
+def port(name: str = "a", **changes: Any) -> Port:
+    fields: dict[str, Any] = {
+        "name": name,
+        "interface": name,
+        "namespace": None,
+        "kind": "ethernet",
+        "mac": bytes([2, 0, 0, 0, 0, ord(name[0])]),
+        "mtu": 1500,
+        "addresses": (IPv4Interface(f"10.0.0.{ord(name[0])}/24"),),
+    }
+    return Port(**(fields | changes))
+
+
+def flow(**changes: Any) -> Flow:
+    fields: dict[str, Any] = {
+        "name": "f",
+        "tx": port("a"),
+        "rx": port("b"),
+        "planned": periodic(10, 1000, 128),
+    }
+    return Flow(**(fields | changes))
+
+
+@pytest.mark.parametrize("text", ["", "/", "a/", "/b", "a/b/c"])
+def test_a_text_that_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="NETNS/IFACE"):
+        parse_port(text)
+
+
+def test_a_port_is_an_interface_or_a_namespace_and_one() -> None:
+    assert parse_port("eth0") == (None, "eth0")
+    assert parse_port("ue1/uesimtun0") == ("ue1", "uesimtun0")
+
+
+def test_the_ethernet_layer_puts_the_probe_right_after_the_header() -> None:
+    made = compile_flow(flow(), 0)
+    (template,) = made.templates.values()
+    assert (template.link, template.probe_at, len(template.frame)) == (14, 14, 128)
+    assert template.frame[:14] == port("b").mac + port("a").mac + b"\x88\xb5"
+    assert template.frame[54:] == filler(128 - 54).tobytes()
+    assert made.udp_port is None
+
+
+@pytest.mark.parametrize("size", [68, 69, 255, 1500])
+def test_the_udp_checksum_of_the_template_is_right_for_every_probe(size: int) -> None:
+    made = compile_flow(flow(layer="udp", planned=periodic(1, 1, size), dscp=46), 5005)
+    template = made.templates[size]
+    assert (template.link, template.probe_at, len(template.frame)) == (14, 42, size + 14)
+    rng = np.random.default_rng(size)
+    sequences = rng.integers(0, 2**63, 50).astype(np.uint64)
+    packets = np.tile(np.frombuffer(template.frame[14:], np.uint8), (50, 1))
+    packets[:, 28:68] = probe.encode(int(rng.integers(2**63)), 7, sequences, 10**18)
+    assert checksums_right(packets).all()
+    assert (packets[:, 26:28] != 0).any(), "a checksum is really there"
+    assert (packets[:, 1] >> 2 == 46).all()
+
+
+def test_the_sender_writes_the_very_bytes_that_the_codec_writes(tmp_path: Any) -> None:
+    from hil.traffic.exchange import save_array
+
+    save_array(tmp_path / "sending.npy", np.arange(100, dtype=np.uint8))
+    frames = _Frames({"templates": [(0, 100, 20)], "run": 2**64 - 5}, tmp_path)
+    for seq, at, flags in ((0, 0, 0), (2**63, -5, 1), (12345, 1_700_000_000_000_000_000, 0)):
+        frame = frames.fill(0, 513, seq, at, flags)
+        wanted = probe.encode(2**64 - 5, 513, np.array([seq], np.uint64), at, flags)[0]
+        assert frame[20:60] == wanted.tobytes()
+        assert probe.intact(np.frombuffer(frame[20:60], np.uint8)[None]).all()
+
+
+def test_each_size_of_a_flow_has_its_own_frame() -> None:
+    planned = periodic(4, 1, 1400)
+    planned["size"][3] = 333
+    made = compile_flow(flow(layer="udp", planned=planned), 5005)
+    assert {size: len(each.frame) for size, each in made.templates.items()} == {
+        333: 347,
+        1400: 1414,
+    }
+
+
+def test_a_template_of_the_callers_own_is_filled_up_and_summed() -> None:
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Dot1Q, Ether
+
+    mine = Ether() / Dot1Q(vlan=9) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(dport=77) / b"old"
+    made = compile_flow(flow(layer="udp", template=mine, planned=periodic(1, 1, 200)), 0)
+    template = made.templates[200]
+    assert (template.link, template.probe_at, len(template.frame)) == (18, 46, 218)
+    assert made.udp_port == 77
+    packet = np.frombuffer(template.frame[18:], np.uint8).copy()[None]
+    assert checksums_right(packet).all()
+    assert mine.payload.payload.payload.load == b"old", "the caller's packet is left alone"
+
+
+def test_no_byte_of_the_filler_equals_its_neighbour() -> None:
+    assert (np.diff(filler(2000).astype(int)) != 0).all()
+
+
+def test_on_a_direct_path_every_byte_must_stay() -> None:
+    made = compile_flow(flow(layer="udp"), 5005)
+    (template,) = made.templates.values()
+    direct, routed = fixed(template, routed=False), fixed(template, routed=True)
+    assert (~direct).sum() == probe.SIZE
+    assert not direct[28:68].any()
+    assert set(np.flatnonzero(direct & ~routed)) == {1, 8, 10, 11, *range(12, 24), 26, 27}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"planned": periodic(0, 1, 128)}, ["plans no packet"]),
+        ({"planned": periodic(5, 1, 59)}, ["59 B", "at least 60 B"]),
+        ({"planned": periodic(5, 1, 67), "layer": "udp"}, ["67 B", "at least 68 B"]),
+        ({"planned": periodic(5, 1, 1515)}, ["1515 B", "port a", "1514 B"]),
+        ({"planned": periodic(5, 1, 1501), "layer": "udp"}, ["1501 B", "1500 B"]),
+        (
+            {"planned": periodic(5, 1, 1500), "layer": "udp", "rx": port("b", tap="hil")},
+            ["port b", "1468 B", "trailer of 32 B"],
+        ),
+        ({"tx": port("a", kind="raw-ip", mac=b"")}, ["port a", "use layer udp"]),
+        ({"rx": port("b", addresses=()), "layer": "udp"}, ["port b", "ip address add"]),
+        ({"planned": periodic(5, -1, 128)}, ["backwards"]),
+        ({"template": b"no packet"}, ["Scapy"]),
+    ],
+)
+def test_what_cannot_be_offered_is_refused_with_the_cure(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        compile_flow(flow(**changes), 5005)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_template_without_room_for_the_probe_is_refused() -> None:
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+
+    deep = Ether() / IPv6() / IP() / UDP()
+    with pytest.raises(UsageError, match="leaves 22 B after the headers"):
+        compile_flow(flow(layer="udp", template=deep, planned=periodic(1, 1, 90)), 0)
