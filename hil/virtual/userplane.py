@@ -49,6 +49,8 @@ _SMALL_RING: Final = 1024  #: for an endpoint
 #: long as it is shorter than what a packet needs from its arrival to its release at least.
 _GUARD_NS: Final = 750_000
 _AT_ONCE: Final = 2048  #: frames sent before rings are emptied again
+_TAKES: Final = 4  #: rounds in which a ring is emptied in one turn
+_SOME: Final = 256  #: frames whose trailers state the lateness of one instant
 _IDLE_S: Final = 1.0
 _SHORTEST_S: Final = 50e-6
 _NO_POWER, _REFUSED = 5, 6
@@ -71,7 +73,7 @@ class _Outbox:
             self.tags, self.at_ns = self.tags[order], self.at_ns[order]
 
     def due(self, now_ns: int) -> int:
-        return min(int(self.at_ns.searchsorted(now_ns, "right")), _AT_ONCE)
+        return int(self.at_ns.searchsorted(now_ns, "right"))
 
     def drop_first(self, count: int) -> None:
         self.tags, self.at_ns = self.tags[count:], self.at_ns[count:]
@@ -92,6 +94,7 @@ class UserPlane:
             Port(each.cell_interface, _SMALL_RING if each.namespace == each.name else _RING)
             for each in plan.attachments
         ]
+        self._recognise = frames.ProbeFinder()
         self._outboxes = [_Outbox() for _ in self.ports]
         self._rows = np.zeros(_CAPACITY, truth.ROW)
         self._sequence = 0
@@ -115,13 +118,13 @@ class UserPlane:
 
     def turn(self) -> bool:
         """Take what came, decide what can be decided, send what is due; True if more is due."""
-        host_ns = time.time_ns()  # read before the rings are emptied: no frame before it is missed
-        self._signal.follow(self._clock.of_host(host_ns))
+        known_ns = time.time_ns() - _GUARD_NS  # before the rings are emptied
+        self._signal.follow(self._clock.of_host(known_ns + _GUARD_NS))
         for number, port in enumerate(self.ports):
-            if (received := port.receive(self._store)) is not None and len(received.tags):
-                self._take(number, received)
+            last = self._empty(number, port)
+            known_ns = known_ns if last is None else min(known_ns, last)
         if self._cell.busy:
-            outcome = self._cell.advance(self._clock.of_host(host_ns - _GUARD_NS))
+            outcome = self._cell.advance(self._clock.of_host(known_ns))
             if len(outcome):
                 self._settle(outcome)
         behind = False
@@ -129,6 +132,19 @@ class UserPlane:
             if len(box.tags):
                 behind |= self._send(number, box)
         return behind
+
+    def _empty(self, number: int, port: Port) -> int | None:
+        """Take what came at a port; the last stamp if there is more than can be taken now."""
+        stamp_ns = None
+        for _ in range(_TAKES):
+            if (received := port.receive(self._store)) is None:
+                return None
+            if len(received.tags):
+                stamp_ns = int(received.stamp_ns[-1])
+                self._take(number, received)
+            if not received.more:
+                return None
+        return stamp_ns
 
     def _take(self, source: int, received: Received) -> None:
         tags, at_ns = received.tags, self._clock.of_host(received.stamp_ns)
@@ -138,7 +154,7 @@ class UserPlane:
         rows = np.zeros(len(tags), truth.ROW)
         rows["ingress_ns"], rows["size"] = at_ns, self._store.size[tags]
         rows["source"], rows["kind"] = source, frames.kinds(heads)
-        found, numbers = frames.probes(heads, self._store.size[tags])
+        found, numbers = self._recognise(heads, self._store.size[tags])
         for name in ("flow", "run", "seq"):
             rows[name] = numbers[name]
         rows["flags"] = np.where(found, truth.PROBE, 0)
@@ -214,33 +230,43 @@ class UserPlane:
         self._store.give(tags)
 
     def _send(self, number: int, box: _Outbox) -> bool:
-        now_ns = self._clock.of_host(time.time_ns())
-        count = box.due(now_ns)
-        if not count:
-            return False
-        tags = box.tags[:count]
-        lateness = now_ns - box.at_ns[:count]
-        self._rows["lateness_ns"][tags] = np.minimum(lateness, 0xFFFF_FFFF)
-        if self._plan.attachments[number].trailers:
-            self._mark(tags)
-        sent, error = self._store.send(self.ports[number].fileno(), tags)
-        if sent:
-            self.counts["forwarded"] += sent
-            self.lateness_ns.append(lateness[:sent])
-            self._log.append(self._rows[tags[:sent]])
-            self._store.give(tags[:sent])
-            if self._cpe[number] >= 0:
-                self._coupling.set_traffic(self._cpe[number], self._clock.to_host(now_ns))
-        box.drop_first(sent)
-        if error in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR, 0):
-            return sent < count or box.due(now_ns) > 0
-        refused = box.tags[:1]
-        box.drop_first(1)
-        self._drop(refused, np.full(1, now_ns), _REFUSED)
-        return True
+        """Send what is due at a port; True if more is due."""
+        marked = self._plan.attachments[number].trailers
+        for _ in range(_AT_ONCE // _SOME):
+            count = min(box.due(self._clock.of_host(time.time_ns())), _SOME)
+            if not count:
+                return False
+            tags = box.tags[:count]
+            if marked:
+                self._mark(tags)
+            # The clock is read last: what comes after it is lateness that no trailer can state.
+            now_ns = self._clock.of_host(time.time_ns())
+            lateness = np.minimum(now_ns - box.at_ns[:count], 0xFFFF_FFFF)
+            if marked:
+                self._store.set_lateness(tags, lateness)
+            sent, error = self._store.send(self.ports[number].fileno(), tags)
+            if sent:
+                self._sent(number, tags[:sent], lateness[:sent], now_ns)
+                box.drop_first(sent)
+            if error in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR):
+                return True
+            if error:
+                refused = box.tags[:1]
+                box.drop_first(1)
+                self._drop(refused, np.full(1, now_ns), _REFUSED)
+        return box.due(now_ns) > 0
+
+    def _sent(self, number: int, tags: Tags, lateness: NDArray[np.int64], now_ns: int) -> None:
+        self.counts["forwarded"] += len(tags)
+        self.lateness_ns.append(lateness)
+        self._rows["lateness_ns"][tags] = lateness
+        self._log.append(self._rows[tags])
+        self._store.give(tags)
+        if self._cpe[number] >= 0:
+            self._coupling.set_traffic(self._cpe[number], self._clock.to_host(now_ns))
 
     def _mark(self, tags: Tags) -> None:
-        """Write trailers behind the probes among some frames."""
+        """Write trailers behind the probes among some frames; their lateness comes later."""
         tags = tags[self._rows["flags"][tags] & truth.PROBE > 0]
         if not len(tags):
             return
@@ -248,7 +274,7 @@ class UserPlane:
         marks = trailer.encode(
             rows["at_ns"],
             rows["at_ns"] - rows["ingress_ns"],
-            rows["lateness_ns"],
+            0,
             np.arange(self._sequence, self._sequence + len(tags)),
             rows["kind"],
             np.where(rows["flags"] & truth.LATE_IN, trailer.LATE_IN, 0),
@@ -286,6 +312,8 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
     radio = Radio(world.radio, world.seed)
     signal_ = WorldSignal(radio, world.radio.noise_figure_db, coupled, clock, step_ns)
     sites = [Site(each.cpe, each.side == "cloud") for each in plan.attachments]
+    for cpe in range(len(plan.cpes)):
+        signal_.snr_db(cpe, clock.of_host(time.time_ns()))  # draws its random numbers now
     cell = Cell(world.cell, signal_, sites, seed=world.seed, capacity=_CAPACITY)
     plane = UserPlane(plan, cell, signal_, clock)
     plane.attach(truth.TruthLog.create(run / "truth", clock), coupled)

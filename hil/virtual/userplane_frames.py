@@ -39,6 +39,8 @@ _BY_PRIORITY: Final = np.array([ORDINARY] * 4 + [VIDEO] * 2 + [URGENT] * 2, np.i
 
 _PROBE_NUMBERS: Final = np.dtype([("flow", ">u2"), ("run", ">u8"), ("seq", ">u8")])
 _NUMBERS_AT: Final = 6
+_LAYOUT: Final = [12, 13, 14, 23]
+_LAYOUTS_KEPT: Final = 256
 
 
 def kinds(heads: Heads) -> NDArray[np.int64]:
@@ -54,29 +56,38 @@ def kinds(heads: Heads) -> NDArray[np.int64]:
     return np.where(ethertype == 0x8100, _BY_PRIORITY[heads[:, 14] >> 5], found)
 
 
-def probes(heads: Heads, size: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Which frames carry a probe, and the flow, run and seq it names (rows without one are 0)."""
-    offset = int(probe.offset(heads[:1], size[:1])[0])
-    # The same EtherType, IP version and protocol; in bare probes byte 23 is one of the run's.
-    alike = (
-        offset >= 0
-        and bool((heads[:, 12:15] == heads[0, 12:15]).all())
-        and bool((heads[:, 23] == heads[0, 23]).all())
-        and bool(probe.resembles(heads[:, offset:]).all())
-        and bool((size >= offset + probe.SIZE).all())
-    )
-    numbers = np.zeros(len(heads), _PROBE_NUMBERS)
-    if alike:
-        start = offset + _NUMBERS_AT
-        raw = np.ascontiguousarray(heads[:, start : start + _PROBE_NUMBERS.itemsize])
-        return np.ones(len(heads), np.bool_), raw.view(_PROBE_NUMBERS)[:, 0]
-    at = probe.offset(heads, size)
-    found = at >= 0
-    if found.any():
-        columns = at[found, None] + _NUMBERS_AT + np.arange(_PROBE_NUMBERS.itemsize)
-        raw = np.ascontiguousarray(heads[found][np.arange(int(found.sum()))[:, None], columns])
-        numbers[found] = raw.view(_PROBE_NUMBERS)[:, 0]
-    return found, numbers
+class ProbeFinder:
+    """Finds the probes among frames; remembers where they were in frames that begin alike."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[bytes, int] = {}
+
+    def __call__(
+        self, heads: Heads, size: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """Which frames carry a probe, and the flow, run and seq it names (0 without one)."""
+        # EtherType, version or first byte of a bare probe, and IP protocol: the same layout.
+        layout = heads[:, _LAYOUT]
+        key = layout[0].tobytes()
+        offset = self._offsets.get(key)
+        if offset is not None and (
+            bool((layout == layout[0]).all())
+            and bool((size >= offset + probe.SIZE).all())
+            and bool(probe.resembles(heads[:, offset:]).all())
+        ):
+            start = offset + _NUMBERS_AT
+            raw = np.ascontiguousarray(heads[:, start : start + _PROBE_NUMBERS.itemsize])
+            return np.ones(len(heads), np.bool_), raw.view(_PROBE_NUMBERS)[:, 0]
+        at = probe.offset(heads, size)
+        found = at >= 0
+        numbers = np.zeros(len(heads), _PROBE_NUMBERS)
+        if found.any():
+            columns = at[found, None] + _NUMBERS_AT + np.arange(_PROBE_NUMBERS.itemsize)
+            raw = heads[np.flatnonzero(found)[:, None], columns]
+            numbers[found] = np.ascontiguousarray(raw).view(_PROBE_NUMBERS)[:, 0]
+            if found[0] and len(self._offsets) < _LAYOUTS_KEPT:
+                self._offsets[key] = int(at[0])
+        return found, numbers
 
 
 class Switch:

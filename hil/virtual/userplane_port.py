@@ -31,10 +31,14 @@ _TAG: Final = 4  # bytes of a VLAN tag, which the kernel has taken out of the fr
 
 
 class Received(NamedTuple):
-    """Frames of one port in order of arrival: rows of the store and CLOCK_REALTIME stamps."""
+    """Frames of one port in order of arrival: rows of the store and CLOCK_REALTIME stamps.
+
+    With `more`, further frames were there already.
+    """
 
     tags: Tags
     stamp_ns: NDArray[np.int64]
+    more: bool
 
 
 class Port:
@@ -91,7 +95,8 @@ class Port:
             self.oversize += int(np.count_nonzero(~keep))
             store.give(tags[~keep])
             tags, header = tags[keep], header[keep]
-        return Received(tags, header[:, 4] * 1_000_000_000 + header[:, 5])
+        stamp_ns = header[:, 4] * 1_000_000_000 + header[:, 5]
+        return Received(tags, stamp_ns, more=count == len(status))
 
     def _copy(
         self,

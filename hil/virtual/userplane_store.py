@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
+import zlib
 from typing import Any, Final
 
 import numpy as np
@@ -19,11 +21,15 @@ from hil.wire import trailer
 ROW: Final = 2048  #: bytes of a row; longer frames are not forwarded
 HEAD: Final = 128  #: first bytes of a frame that hold all headers and a probe
 _SOME: Final = 1024
+_FEW: Final = 16  #: frames whose trailers are sealed quicker one by one than together
 
 Tags = NDArray[np.int64]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
+_U32: Final = struct.Struct("<I")
+_LATENESS_AT: Final = 12
+_CRC_AT: Final = 28
 _MSG_DONTWAIT: Final = 0x40
 
 
@@ -35,6 +41,7 @@ class Store:
         self.rows = np.zeros((capacity, ROW), np.uint8)
         self.size = np.zeros(capacity, np.int64)
         self.trailers = np.zeros(capacity, trailer.TRAILER)
+        self._marks = memoryview(self.trailers.view(np.uint8).data)
         # struct iovec: address, length; two for each frame.
         self._vectors = np.zeros((capacity, 2, 2), np.uint64)
         index = np.arange(capacity, dtype=np.uint64)
@@ -75,6 +82,21 @@ class Store:
         """Send trailers behind some frames."""
         self.trailers[tags] = rows
         self._messages[tags, 3] = 2
+
+    def set_lateness(self, tags: Tags, lateness_ns: NDArray[np.int64]) -> None:
+        """State how late marked frames leave."""
+        if len(tags) > _FEW:
+            rows = self.trailers[tags]
+            rows["lateness_ns"] = lateness_ns
+            trailer.seal(rows)
+            self.trailers[tags] = rows
+            return
+        for tag, late in zip(tags.tolist(), lateness_ns.tolist(), strict=True):
+            if self._messages[tag, 3] == 2:
+                start = tag * trailer.SIZE
+                _U32.pack_into(self._marks, start + _LATENESS_AT, late)
+                crc = zlib.crc32(self._marks[start : start + _CRC_AT])
+                _U32.pack_into(self._marks, start + _CRC_AT, crc)
 
     def send(self, descriptor: int, tags: Tags) -> tuple[int, int]:
         """Send frames in order; how many were taken, and the errno that stopped it, 0 for none."""
