@@ -143,7 +143,7 @@ class ModemAt:
         try:
             with contextlib.suppress(DriverTimeout, DeviceError):
                 # A program that sat on the port before may have left half a line; this ends it.
-                channel.command("AT", timeout_s=_PROOF_OF_LIFE_S / 4)
+                channel.command("ATE0V1", timeout_s=_PROOF_OF_LIFE_S / 4)
             channel.command("ATE0V1", timeout_s=_PROOF_OF_LIFE_S)
         except (DriverTimeout, ConnectionLost) as error:
             detail = f"nothing on {self._config.port} answers AT: {error.detail}"
