@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -367,6 +368,8 @@ def _plain_ticks(axes: Axes) -> None:
 @contextmanager
 def _figure(height: float) -> Iterator[tuple[Figure, Callable[[], str]]]:
     """A figure of the house style, and the function that makes its SVG."""
+    # A read-only home, or a font cache that has to be built, is no news to a tester.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,5 +1,6 @@
 """Reports of a run made of numbers: whole, true to the record, and asking nobody for anything."""
 
+import io
 import json
 import re
 import shutil
@@ -8,10 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from hil.errors import RigError
 from hil.record import RunDirectory, read
-from hil.report import allure, build, card, junit, table
+from hil.report import allure, build, card, figures, junit, table
 from hil.report.build import missing_cards
 from hil.verdict import Verdict
 
@@ -138,6 +140,31 @@ def test_a_fail_and_an_invalid_are_loud_everywhere(failed: RunDirectory) -> None
     assert terminal.splitlines()[-1].startswith("FAIL (1 FAIL, 1 INVALID")
     assert "SIMULATED" not in terminal
     assert "for diagnosis only" in failed.card(wrong[-1].nodeid, wrong[-1]).read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_fits_the_terminal_and_loses_nothing(failed: RunDirectory, width: int) -> None:
+    run = read(failed.path)
+    out = io.StringIO()
+    table.render(run, Console(file=out, width=width, force_terminal=True, color_system=None))
+    shown = out.getvalue()
+    sentences = [one.sentence for one in run.judgements]
+    for line in shown.splitlines():
+        # A sentence is not broken by us, so that it can be found and copied whole.
+        assert len(line) <= width or any(sentence in line for sentence in sentences)
+    words = " ".join(shown.split())
+    for judgement in run.judgements:
+        assert judgement.target in words
+        assert figures.bound(judgement) in words
+
+
+def test_a_terminal_without_unicode_gets_every_line(failed: RunDirectory) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    table.render(read(failed.path), Console(file=out, width=200, force_terminal=True))
+    out.seek(0)
+    text = out.read()
+    assert "MV-1" in text
+    assert text.splitlines()[-1].startswith("FAIL (1 FAIL, 1 INVALID")
 
 
 def test_a_killed_run_is_red_and_lists_what_was_not_run(killed: RunDirectory) -> None:
