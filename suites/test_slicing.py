@@ -20,6 +20,6 @@ def test_control_traffic_does_not_feel_its_neighbour(
     aggressor = path("device-edge", 1).uplink()
     traffic = targets["SL-01"].traffic
     alone = victim.run(traffic)
-    loaded = victim.run(traffic, beside=[aggressor.offer(targets["SL-02"].load)])
+    loaded = victim.run(traffic, beside=[aggressor.offer(targets["SL-01"].load)])
     judge.expect(loaded, "SL-01")
     judge.expect(loaded, "SL-02", against=alone)
