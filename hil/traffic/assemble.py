@@ -33,7 +33,6 @@ class Taken:
     """What a run brought home, before it is made into measurements."""
 
     run: int
-    scheduled: int  #: packets of the merged schedule that the sender dealt with
     complete: bool
     sender: Mapping[str, Any]  #: its last report
     receiver: Mapping[str, Any]

@@ -202,7 +202,6 @@ class _Session:
         counters = host_counters(self._ports()).since(self._facts["counters_before"])
         return Taken(
             run=run,
-            scheduled=self._done["scheduled"],
             complete=not stopped,
             sender=self._done,
             receiver=report,

@@ -34,14 +34,11 @@ TP_STATUS_TS_SOFTWARE: Final = 1 << 29
 SO_TIMESTAMPING: Final = 37
 SO_RCVBUFFORCE: Final = 33
 SO_ATTACH_FILTER: Final = 26
-SOF_TX_HARDWARE: Final = 1 << 0
 SOF_TX_SOFTWARE: Final = 1 << 1
 SOF_RX_SOFTWARE: Final = 1 << 3
 SOF_SOFTWARE: Final = 1 << 4
-SOF_RAW_HARDWARE: Final = 1 << 6
 SOF_OPT_ID: Final = 1 << 7
 SOF_OPT_TSONLY: Final = 1 << 11
-SOF_OPT_TX_SWHW: Final = 1 << 14
 
 ETH_P_ALL: Final = 0x0003
 ETH_P_IP: Final = 0x0800
@@ -181,7 +178,6 @@ def deep_receive_buffer(sock: socket.socket, size: int) -> int:
 Instruction = tuple[int, int, int, int]
 
 BPF_LD_HALF: Final = 0x28  #: A = the 16-bit word at k
-BPF_LD_BYTE: Final = 0x30  #: A = the byte at k
 BPF_LD_LENGTH: Final = 0x80  #: A = length of the packet
 BPF_JEQ: Final = 0x15  #: jump on A == k
 BPF_JGE: Final = 0x35  #: jump on A >= k

@@ -99,7 +99,6 @@ def write_orders(
                 "interface": port.interface,
                 "namespace": port.namespace,
                 "kind": port.kind,
-                "hardware": False,
             }
             for port in outlets
         ],

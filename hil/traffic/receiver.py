@@ -79,11 +79,6 @@ class _Inlet:
         self.frames += seen
         return seen, lost
 
-    def close(self) -> None:
-        for sock in self._held:
-            sock.close()
-        self.ring.sock.close()
-
 
 def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
     frames = load_array(directory / "frames.npy")
@@ -225,11 +220,6 @@ class Receiver:
             "clock": self._clock.report(),
             "stalls": self._stalls.report(),
         }
-
-    def close(self) -> None:
-        """Give the sockets back."""
-        for inlet in self._inlets:
-            inlet.close()
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,12 +115,7 @@ class ReceiveRing:
 
     def dropped(self) -> int:
         """Frames there was no room for since the last call."""
-        _, drops = struct.unpack("II", self.sock.getsockopt(linux.SOL_PACKET, 6, 8))
+        _, drops = struct.unpack(
+            "II", self.sock.getsockopt(linux.SOL_PACKET, linux.PACKET_STATISTICS, 8)
+        )
         return int(drops)
-
-    def close(self) -> None:
-        """Give everything back."""
-        arrays: Any = (self._heads, self._bytes)
-        del self._heads, self._bytes, arrays
-        self._map.close()
-        self.sock.close()

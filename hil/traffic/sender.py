@@ -55,16 +55,16 @@ class _Frames:
 
     def __init__(self, orders: Mapping[str, Any], directory: Path) -> None:
         everything = load_array(directory / "sending.npy").tobytes()
-        self.buffers: list[tuple[bytearray, memoryview, int]] = []
+        self._buffers: list[tuple[bytearray, memoryview]] = []
         for start, length, probe_at in orders["templates"]:
             buffer = bytearray(everything[start : start + length])
             view = memoryview(buffer)[probe_at : probe_at + probe.SIZE]
-            self.buffers.append((buffer, view, probe_at))
+            self._buffers.append((buffer, view))
         self._run = orders["run"]
 
     def fill(self, template: int, flow: int, seq: int, intended_ns: int, flags: int) -> bytearray:
         """The frame of one probe; the same bytes as `probe.encode` gives."""
-        buffer, view, _ = self.buffers[template]
+        buffer, view = self._buffers[template]
         _HEAD.pack_into(
             view, 0, probe.MAGIC, probe.VERSION, flags, flow, self._run, seq, intended_ns
         )
@@ -82,10 +82,9 @@ class _Outlet:
         self.name: str = order["name"]
         self._order = order
         self._kernel = sent.rows["tx_kernel_ns"]
-        self._hardware = sent.rows["tx_hardware_ns"]
         with linux.inside(order["namespace"]):
             self._namespace = linux.namespace_handle() if order["namespace"] else None
-            self.stamped = StampedSocket(self._open, self._store, hardware=order["hardware"])
+            self.stamped = StampedSocket(self._open, self._store)
 
     def _open(self) -> socket.socket:
         with linux.inside_handle(self._namespace):
@@ -99,13 +98,9 @@ class _Outlet:
                 raise UsageError(f"port {self.name} cannot send: {error.strerror}") from None
         return sock
 
-    def _store(
-        self, rows: NDArray[np.int64], kernel: NDArray[np.int64], hardware: NDArray[np.int64]
-    ) -> None:
+    def _store(self, rows: NDArray[np.int64], kernel: NDArray[np.int64]) -> None:
         known = kernel != 0
         self._kernel[rows[known]] = kernel[known]
-        known = hardware != 0
-        self._hardware[rows[known]] = hardware[known]
 
 
 class Sender:
@@ -138,12 +133,11 @@ class Sender:
         gc.freeze()
         gc.disable()
         self._warm(start_ns)
-        done = self._send_all(start_ns, intended_ns)
+        self._send_all(start_ns, intended_ns)
         self._collect_rest()
         self._lines.send(
             {
                 "done": {
-                    "scheduled": done,
                     "warm_up_sent": self._warm_up_sent,
                     "refused": self._failed,
                     "overrun": self._overrun,
@@ -179,16 +173,14 @@ class Sender:
         for outlet in self._outlets:
             outlet.stamped.drain()
 
-    def _send_all(self, start_ns: int, intended_ns: int) -> int:
-        """The schedule, chunk by chunk; returns how many packets were dealt with."""
-        total = len(self._schedule)
-        for first in range(0, total, _CHUNK):
+    def _send_all(self, start_ns: int, intended_ns: int) -> None:
+        """The schedule, chunk by chunk, to its end or to a stop."""
+        for first in range(0, len(self._schedule), _CHUNK):
             chunk = self._schedule[first : first + _CHUNK]
             done = self._send_chunk(chunk, first, start_ns, intended_ns)
             self._sent.written = first + done
             if self._stop:
-                return first + done
-        return total
+                return
 
     def _send_chunk(self, chunk: NDArray[Any], first: int, start_ns: int, intended_ns: int) -> int:
         """Hot: no allocation that can be spared, no lookup that can be hoisted."""

@@ -36,19 +36,17 @@ BUFFER: Final = 32 << 20
 #: linux/errqueue.h); level and type are read as one 64-bit word.
 _STAMP: Final = np.dtype(
     {
-        "names": ["kind", "sec", "nsec", "raw_sec", "raw_nsec", "kind2", "id"],
-        "formats": ["<u8", "<i8", "<i8", "<i8", "<i8", "<u8", "<u4"],
-        "offsets": [8, 16, 24, 48, 56, 72, 92],
+        "names": ["kind", "sec", "nsec", "kind2", "id"],
+        "formats": ["<u8", "<i8", "<i8", "<u8", "<u4"],
+        "offsets": [8, 16, 24, 72, 92],
         "itemsize": _CONTROL,
     }
 )
 
 
-def arm(sock: socket.socket, *, hardware: bool) -> None:
+def arm(sock: socket.socket) -> None:
     """Switch transmit stamps on and set the kernel's frame counter to 0."""
     flags = linux.SOF_TX_SOFTWARE | linux.SOF_SOFTWARE | linux.SOF_OPT_TSONLY
-    if hardware:
-        flags |= linux.SOF_TX_HARDWARE | linux.SOF_RAW_HARDWARE | linux.SOF_OPT_TX_SWHW
     sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags)
     sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags | linux.SOF_OPT_ID)
 
@@ -67,19 +65,15 @@ class _Counted:
 class StampedSocket:
     """Sends frames of one port and collects the kernel's stamps of them.
 
-    `store(rows, kernel_ns, hardware_ns)` is handed the stamps; a row of -1 is nobody's.
-    `send(frame)` is the current socket's own method.
+    `store(rows, kernel_ns)` is handed the stamps. `send(frame)` is the current socket's own method.
     """
 
     def __init__(
         self,
         opened: Callable[[], socket.socket],
-        store: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], None],
-        *,
-        hardware: bool = False,
+        store: Callable[[NDArray[np.int64], NDArray[np.int64]], None],
     ) -> None:
-        self._opened, self._store, self._hardware = opened, store, hardware
-        self._each = 2 if hardware else 1  # messages a frame
+        self._opened, self._store = opened, store
         self._retired: list[_Counted] = []
         self._control = np.zeros((_HELD, _CONTROL), np.uint8)
         self._owner = np.zeros(_HELD, object)
@@ -94,7 +88,7 @@ class StampedSocket:
 
     def _fresh(self) -> _Counted:
         sock = self._opened()
-        arm(sock, hardware=self._hardware)
+        arm(sock)
         linux.deep_receive_buffer(sock, BUFFER)
         return _Counted(sock)
 
@@ -103,7 +97,7 @@ class StampedSocket:
         now = self._now
         now.rows[now.sent & (_SLOTS - 1)] = row
         now.sent += 1
-        self.outstanding += self._each
+        self.outstanding += 1
 
     def failed(self) -> None:
         """The last `send` was refused: make sure that the next one is number 0 of its socket."""
@@ -112,12 +106,12 @@ class StampedSocket:
             self._retired.append(now)
             if len(self._retired) > _RETIRED:
                 oldest = self._retired.pop(0)
-                self.outstanding -= oldest.sent * self._each - oldest.seen
+                self.outstanding -= oldest.sent - oldest.seen
                 oldest.sock.close()
             self._now = self._fresh()
             self.send = self._now.sock.send
         else:
-            arm(now.sock, hardware=self._hardware)
+            arm(now.sock)
 
     @property
     def held(self) -> int:
@@ -132,7 +126,7 @@ class StampedSocket:
     def collect(self) -> int:
         """Take a batch of stamps from the kernel without looking at them; returns how many."""
         for counted in (*self._retired, self._now):
-            if counted.sent * self._each > counted.seen and (got := self._read(counted)):
+            if counted.sent > counted.seen and (got := self._read(counted)):
                 return got
         return 0
 
@@ -174,16 +168,10 @@ class StampedSocket:
             mine = stamps[good & (owners == counted)]
             rows = counted.rows[mine["id"] & np.uint32(_SLOTS - 1)]
             kernel = mine["sec"] * 1_000_000_000 + mine["nsec"]
-            raw = mine["raw_sec"] * 1_000_000_000 + mine["raw_nsec"]
             ours = rows >= 0
-            self._store(rows[ours], kernel[ours], raw[ours])
+            self._store(rows[ours], kernel[ours])
 
     def drain(self) -> None:
         """Collect and store everything the kernel has now."""
         while self.collect() or self._held:
             self.apply()
-
-    def close(self) -> None:
-        """Close every socket; stamps not collected are lost."""
-        for counted in (*self._retired, self._now):
-            counted.sock.close()

@@ -159,10 +159,3 @@ def _ethertype(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         kind = np.where(tagged, inner, kind)
         start[tagged] += VLAN_TAG
     return kind, start
-
-
-def is_probe(
-    rows: Rows, lengths: NDArray[np.integer[Any]], link: int = ETHERNET_HEADER
-) -> NDArray[np.bool_]:
-    """Where a frame carries a probe; see `offset`."""
-    return offset(rows, lengths, link) >= 0

@@ -29,7 +29,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, netns
 
-from hil.errors import UsageError
+from hil.errors import HilError, UsageError
 from hil.samples import store
 from hil.samples.measurement import Measurement
 from hil.samples.summarise import summarise
@@ -309,6 +309,18 @@ def measure(order: Mapping[str, Any]) -> Any:
     os.execv(sys.executable, words)
 
 
+def powerless(order: Mapping[str, Any]) -> Any:
+    """What is said where the port processes lack the capability, or cannot even start."""
+    said: list[str] = []
+    for launcher in order["launchers"]:
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                run([flow("tx/d0", "rx/d1", 10)], directory=Path(directory), launcher=launcher)
+        except HilError as error:
+            said.append(f"{type(error).__name__}: {error}")
+    return said
+
+
 def refused(order: Mapping[str, Any]) -> Any:
     """What `hil measure` says to each of many wrong option sets."""
     from hil.cli.measure import Options
@@ -347,6 +359,7 @@ SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "kinds": kinds,
     "link_down": link_down,
     "measure": measure,
+    "powerless": powerless,
     "refused": refused,
     "stopped": stopped,
 }

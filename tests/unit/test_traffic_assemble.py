@@ -61,7 +61,6 @@ def home(**changes: Any) -> Taken:
     port_report = {"frames": COUNT, "foreign": 3, "warm_up": 20, "ring_drops": 0}
     fields: dict[str, Any] = {
         "run": 5,
-        "scheduled": COUNT,
         "complete": True,
         "sender": {
             "warm_up_sent": [20],
