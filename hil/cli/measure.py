@@ -284,7 +284,12 @@ def _samples(out: Path | None) -> Iterator[Path]:
         yield out
         return
     _sweep()
-    path = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+    try:
+        path = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+    except OSError as error:
+        raise UsageError(
+            f"no directory for temporary files ({error.strerror}): give one with --out or TMPDIR"
+        ) from None
     try:
         yield path
     finally:

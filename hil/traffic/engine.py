@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from hil.clock import Deadline
-from hil.errors import HilError, Interrupted, UsageError
+from hil.errors import Interrupted, RigError, UsageError
 from hil.samples import store
 from hil.samples.measurement import Measurement
 from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_counters, host_facts
-from hil.traffic.orders import Orders, private_directory, write_orders
+from hil.traffic.orders import Orders, private_directory, room_for, write_orders
 from hil.traffic.process import Child
 from hil.traffic.progress import Progress, Tally
 from hil.traffic.watch import realtime_offset_ns
@@ -73,24 +73,29 @@ def run(
 
     Raises:
         UsageError: the flows do not fit their ports, or this process lacks the capabilities.
-        RigError: a process died, or a next hop does not answer.
+        RigError: a process died, a next hop does not answer, or the disk is full or read-only.
         RunInterrupted: SIGINT or SIGTERM came; both are taken over while the run lasts, if it is
             in the main thread. A second one ends it at once.
     """
     if not flows:
         raise UsageError("a run needs at least one flow")
-    directory.mkdir(parents=True, exist_ok=True)
     number = secrets.randbits(64)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(_signals_noted())
-        with private_directory() as shared:
+        stack.enter_context(_disk_faults(directory))
+        directory.mkdir(parents=True, exist_ok=True)
+        with private_directory(room_for(flows)) as shared:
             orders = write_orders(shared, flows, number, warm_up, launched=bool(launcher))
             files = [store.Files(directory, measurement_id(number, k)) for k in range(len(flows))]
             session = _Session(flows, orders, files, progress)
             stack.callback(session.close)
             session.start(launcher)
-        stopped = session.offer(lambda: bool(signals) or (stop is not None and stop.is_set()))
-        home = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped=stopped)
+
+        def stopped() -> bool:
+            return bool(signals) or (stop is not None and stop.is_set())
+
+        session.offer(stopped)
+        home = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped)
         session.end_streams()
         measurements = tuple(
             _measured(flow, k, orders, files[k], home) for k, flow in enumerate(flows)
@@ -99,6 +104,16 @@ def run(
         name = signal.Signals(signals[0]).name
         raise RunInterrupted(f"stopped by {name} before the run was complete", measurements)
     return measurements
+
+
+@contextlib.contextmanager
+def _disk_faults(directory: Path) -> Iterator[None]:
+    """A full or read-only disk is the rig's fault, said in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or directory
+        raise RigError(f"the rows of the run cannot be kept: {where}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -142,6 +157,7 @@ class _Session:
     _shown_ns: int = 0
     _facts: dict[str, Any] = field(default_factory=dict)
     _done: dict[str, Any] = field(default_factory=dict)
+    _cut: bool = False
 
     def start(self, launcher: Sequence[str]) -> None:
         """Open the streams and start both processes; they have mapped their files on return."""
@@ -162,28 +178,29 @@ class _Session:
         self._sender.expect("ready")
         self._facts["host"] = host_facts()
 
-    def offer(self, stopped: Callable[[], bool]) -> bool:
-        """Let the sender run to its end or until `stopped` says so; True when it was stopped."""
+    def offer(self, stopped: Callable[[], bool]) -> None:
+        """Let the sender run to its end, or until `stopped` says so."""
         before = host_counters(self._ports())
         offset_ns = realtime_offset_ns()
         self._start_ns = time.monotonic_ns() + self.orders.lead_ns + _MARGIN_NS
         start = {"go": self._start_ns + offset_ns, "start": self._start_ns}
         self._receiver.send(start)
         self._sender.send(start)
-        cut = False
         while not self._done:
-            if not cut and stopped():
-                cut = True
+            if not self._cut and stopped():
+                self._cut = True
                 self._sender.send({"stop": True})
             self._look(_LOOK_S)
         self._facts["counters_before"] = before
-        return cut
 
-    def drain(self, run: int, drain_ns: int, *, stopped: bool) -> Taken:
+    def drain(self, run: int, drain_ns: int, stopped: Callable[[], bool]) -> Taken:
         """Wait for the last packets, end the receiver, and take what is left."""
         self._take_sent(everything=True)
-        deadline = Deadline.after(min(drain_ns, _CUT_SHORT_NS) if stopped else drain_ns)
+        deadline = Deadline.after(min(drain_ns, _CUT_SHORT_NS) if self._cut else drain_ns)
         while not deadline.passed and any(each.received < each.sent for each in self._tallies):
+            if not self._cut and stopped():
+                self._cut = True
+                deadline = Deadline.after(_CUT_SHORT_NS)
             self._look(min(_LOOK_S, deadline.left_s))
         grace = Deadline.after(_GRACE_NS)
         while not grace.passed:
@@ -197,12 +214,12 @@ class _Session:
                 break
             self._take_arrived()
         if report is None:
-            raise HilError("the receiver did not end in time")
+            raise RigError("the receiver process did not end in time")
         self._take_arrived()
         counters = host_counters(self._ports()).since(self._facts["counters_before"])
         return Taken(
             run=run,
-            complete=not stopped,
+            complete=not self._cut,
             sender=self._done,
             receiver=report,
             host={"facts": self._facts["host"], "counters": counters},

@@ -20,7 +20,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.errors import UsageError
 from hil.samples.table import ARRIVED, SENT
 from hil.traffic.compile import Compiled, compile_flow, fixed
 from hil.traffic.exchange import RowRing, capacity_for, save_array
@@ -49,14 +48,26 @@ class Orders:
 
 
 @contextmanager
-def private_directory() -> Iterator[Path]:
-    """A directory that only this user can read, in memory where possible; removed at the end."""
-    base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
+def private_directory(room: int) -> Iterator[Path]:
+    """A directory that only this user can read; removed at the end.
+
+    It is in memory where that has at least `room` bytes left (a container's may be small).
+    """
+    base = None
+    if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK):
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+        base = _SHARED_MEMORY if free > room else None
     path = Path(tempfile.mkdtemp(prefix="hil-", dir=base))
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def room_for(flows: Sequence[Flow]) -> int:
+    """More than the bytes that the files of a run take."""
+    rows = sum(len(flow.planned) for flow in flows)
+    return (8 << 20) + rows * (2 * SENT.itemsize + 4 * ARRIVED.itemsize + 2 * SCHEDULE.itemsize)
 
 
 def write_orders(
@@ -81,14 +92,9 @@ def write_orders(
     }
     span = max(int(schedule["offset_ns"][-1]), 1)
     rate = len(schedule) * 1e9 / span
-    try:
-        capacity = capacity_for(len(schedule), _HELD_S, rate)
-        sent = RowRing.create(directory / "sent", SENT, capacity)
-        arrived = RowRing.create(directory / "arrived", ARRIVED, 2 * capacity)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UsageError(f"no room for the rows of the run in {directory.parent}") from None
+    capacity = capacity_for(len(schedule), _HELD_S, rate)
+    sent = RowRing.create(directory / "sent", SENT, capacity)
+    arrived = RowRing.create(directory / "arrived", ARRIVED, 2 * capacity)
     outlets = _distinct(flow.tx for flow in flows)
     sending = shared | {
         "capacity": sent.capacity,

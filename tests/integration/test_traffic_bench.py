@@ -257,6 +257,13 @@ def test_measure_says_what_it_found_in_words() -> None:
     assert "kernel at sending" in done.stdout
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_one_sentence_and_no_process() -> None:
+    seen = on_bench("full_disk", size=150_000, count=2_000)
+    assert "No space left on device" in seen["said"]
+    assert seen["said"].count("\n") == 0
+    assert seen["children"] == []
+
+
 def test_processes_that_cannot_start_or_lack_a_capability_say_so() -> None:
     weak = ["setpriv", "--inh-caps=-net_raw", "--bounding-set=-net_raw"]
     absent, ended_early, refused = on_bench(
