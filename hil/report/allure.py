@@ -28,7 +28,7 @@ _OLDEST_NODE: Final = 22
 _LONGEST_S: Final = 180
 
 #: The generator writes the page-view counter of Google into each page and has no way to leave it
-#: out (allure3 issue 476).
+#: out (allure-framework/allure3#476).
 _COUNTER: Final = re.compile(
     r'\s*<script async src="https://www\.googletagmanager\.com/.*?</script>'
     r"\s*<script>\s*window\.dataLayer.*?</script>",
