@@ -38,7 +38,6 @@ class Dialect:
     """
 
     name: str
-    vendor: str
     serving_cell: str
     cell_records: Mapping[str, CellRecord]
     bandwidth_hz: tuple[float, ...]
@@ -62,7 +61,6 @@ _STANDARD_SETUP: Final = (
 
 QUECTEL: Final = Dialect(
     name="quectel",
-    vendor="Quectel",
     serving_cell='AT+QENG="servingcell"',
     cell_records={
         "NR5G-SA": CellRecord(

@@ -95,6 +95,7 @@ class ModemAt:
         self._lock = threading.RLock()
         self._channel: AtChannel | None = None
         self._opened = False
+        self._pin_refused = False
 
     # ---------------------------------------------------------------- connection
 
@@ -165,8 +166,19 @@ class ModemAt:
             if any("SIM PIN" in line for line in answer) and self._config.pin is not None:
                 pin = self._config.pin.reveal()
                 redaction.register(pin)
-                channel.command(f'AT+CPIN="{pin}"')
+                self._give(pin, channel)
             return
+
+    def _give(self, pin: str, channel: AtChannel) -> None:
+        """Give the PIN, but never again once it was refused: three wrong ones lock a SIM."""
+        if self._pin_refused:
+            raise ConnectFailed(self.name, "open", "the SIM refused the PIN before")
+        try:
+            channel.command(f'AT+CPIN="{pin}"')
+        except DeviceError as error:
+            self._pin_refused = True
+            detail = f"the SIM refused the PIN: {error.detail}"
+            raise ConnectFailed(self.name, "open", detail, transcript=error.transcript) from error
 
     def _alive(self) -> AtChannel:
         """The channel, connected anew where it was lost since `open`."""

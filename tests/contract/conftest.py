@@ -279,12 +279,21 @@ def modem_tty(world: World, coupling: Coupling, stack: ExitStack, tmp_path: Path
 
 
 @pytest.fixture
-def modem_driver(registry: Registry, stack: ExitStack) -> Callable[[Path], Any]:
+def locked_tty(world: World, coupling: Coupling, stack: ExitStack, tmp_path: Path) -> Path:
+    """The tty of a modem whose SIM asks for its PIN, 4711."""
+    endpoint = world.endpoints["cpe1"]
+    assert isinstance(endpoint, ModemEndpoint)
+    stack.callback(Modem(endpoint, world, coupling, tmp_path, pin="4711").close)
+    return tmp_path / "cpe1"
+
+
+@pytest.fixture
+def modem_driver(registry: Registry, stack: ExitStack) -> Callable[..., Any]:
     """Makes a modem driver on a tty, not yet open."""
 
-    def make(port: Path) -> Any:
-        limits = {"command_limit": LIMIT, "resync_limit": "2 s"}
-        made = _create(registry, "cpe1", "modem_at", port=str(port), **limits)
+    def make(port: Path, **fields: Any) -> Any:
+        options = {"command_limit": LIMIT, "resync_limit": "2 s", **fields}
+        made = _create(registry, "cpe1", "modem_at", port=str(port), **options)
         stack.callback(made.close)
         return made
 
@@ -293,7 +302,7 @@ def modem_driver(registry: Registry, stack: ExitStack) -> Callable[[Path], Any]:
 
 @pytest.fixture
 def modem_bench(
-    modem_tty: Path, modem_driver: Callable[[Path], Any], stack: ExitStack, tmp_path: Path
+    modem_tty: Path, modem_driver: Callable[..., Any], stack: ExitStack, tmp_path: Path
 ) -> Bench:
     relay = TtyRelay(modem_tty, tmp_path / "relay")
     stack.callback(relay.close)

@@ -151,14 +151,40 @@ def test_dropped_commands_end_the_debt(cpe: Any, modem_bench: Any) -> None:
     assert cpe.command("AT+CGMM") == ["RM520N-GL"]
 
 
+def test_the_pin_is_given_when_asked_for_and_never_shown(
+    locked_tty: Path, modem_driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CPE1_PIN", "4711")
+    cpe = modem_driver(locked_tty, pin="${env:CPE1_PIN}")
+    cpe.open()
+    assert cpe.wait_registered(timeout_s=20).registered
+    # In an error of the modem's own making, too.
+    with pytest.raises(DeviceError) as refused:
+        cpe.command("AT+NONSENSE=4711")
+    assert "4711" not in "\n".join([*cpe.transcript(), str(refused.value)])
+
+
+def test_a_wrong_pin_fails_to_open_and_is_not_tried_again(
+    locked_tty: Path, modem_driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CPE1_PIN", "4712")
+    cpe = modem_driver(locked_tty, pin="${env:CPE1_PIN}")
+    with pytest.raises(ConnectFailed, match="16 incorrect password"):
+        cpe.open()
+    with pytest.raises(ConnectFailed, match="before"):
+        cpe.open()
+    assert sum("AT+CPIN=" in line for line in cpe.transcript()) == 1
+    assert "4712" not in "\n".join(cpe.transcript())
+
+
 def test_secrets_and_identities_stay_out_of_transcript_and_errors(cpe: Any) -> None:
     with pytest.raises(DeviceError) as refused:
-        cpe.command('AT+CPIN="4711"')
+        cpe.command('AT+CPWD="SC","1357","2468"')
     with pytest.raises(DeviceError):
         cpe.command('AT+CGAUTH=1,2,"user","hunter2"')
     assert cpe.command("AT+CIMI") == ["001010000000001"]
     cpe.identify()
     told = "\n".join([*cpe.transcript(), str(refused.value), *refused.value.transcript])
-    assert "AT+CPIN=" in told
-    for secret in ("4711", "hunter2", "001010000000001", "860000000000000"):
+    assert "AT+CPWD=" in told
+    for secret in ("1357", "2468", "hunter2", "001010000000001", "860000000000000"):
         assert secret not in told

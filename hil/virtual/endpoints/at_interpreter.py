@@ -12,6 +12,8 @@ from hil.virtual.endpoints.modem_state import FULL, HOME, Context, ModemState
 #: TS 27.007 clause 9.2.
 NOT_SUPPORTED: Final = (4, "operation not supported")
 NO_SIM: Final = (10, "SIM not inserted")
+PIN_REQUIRED: Final = (11, "SIM PIN required")
+WRONG_PIN: Final = (16, "incorrect password")
 NO_SERVICE: Final = (30, "no network service")
 BAD_PARAMETERS: Final = (50, "incorrect parameters")
 UNSPECIFIED: Final = (148, "unspecified GPRS error")
@@ -58,7 +60,7 @@ class Interpreter:
             "+CGMR": lambda: ["RM520NGLAAR03A03M4G"],
             "+CGSN": lambda: [self.modem.config.imei],
             "+CIMI": lambda: [self._sim(self.modem.config.imsi)],
-            "+CPIN?": lambda: [self._sim("+CPIN: READY")],
+            "+CPIN?": lambda: [f"+CPIN: {'SIM PIN' if self.modem.locked else 'READY'}"],
             "+CFUN?": lambda: [f"+CFUN: {self.modem.functionality}"],
             "+CMEE?": lambda: [f"+CMEE: {self.interface.errors}"],
             "+C5GREG?": self._registration,
@@ -77,6 +79,7 @@ class Interpreter:
             r"[QZ]0?|&[FC][01]?|X4": lambda m: [],
             r"\+CMEE=([012])": lambda m: self._port("errors", int(m[1])),
             r"\+(C5GREG|CEREG|CSCON)=([0-5])": lambda m: self._report(m[1].lower(), int(m[2])),
+            r'\+CPIN="?(\d{4,8})"?': self._unlock,
             r"\+CGEREP=([012])(?:,[01])?": lambda m: self._report("cgerep", int(m[1])),
             r"\+COPS=3,([012])": lambda m: self._report("cops_format", int(m[1])),
             r"\+CFUN=([014])(?:,([01]))?": self._functionality,
@@ -118,7 +121,14 @@ class Interpreter:
     def _sim(self, text: str) -> str:
         if self.modem.functionality == 0:
             raise Refused(NO_SIM)
+        if self.modem.locked:
+            raise Refused(PIN_REQUIRED)
         return text
+
+    def _unlock(self, match: re.Match[str]) -> list[str]:
+        if not self.modem.unlock(match[1]):
+            raise Refused(WRONG_PIN)
+        return []
 
     def _port(self, name: str, value: int) -> list[str]:
         setattr(self.interface, name, value)

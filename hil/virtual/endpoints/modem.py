@@ -34,12 +34,19 @@ class Modem:
         world: the world it lives in.
         coupling: where the world's attenuation is read and the session's state is written.
         directory: where the link to the tty is made.
+        pin: what the SIM asks for after each start; None: nothing.
     """
 
     def __init__(
-        self, config: ModemEndpoint, world: World, coupling: Coupling, directory: Path
+        self,
+        config: ModemEndpoint,
+        world: World,
+        coupling: Coupling,
+        directory: Path,
+        *,
+        pin: str | None = None,
     ) -> None:
-        self._state = ModemState(config, world, coupling, coupling.row(config.link))
+        self._state = ModemState(config, world, coupling, coupling.row(config.link), pin)
         self._epoch_ns = coupling.epoch_ns
         self._interpreter = Interpreter(self._state)
         self._port = PtyPort(directory / config.link)

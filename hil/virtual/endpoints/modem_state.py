@@ -58,6 +58,7 @@ class ModemState:
     world: World
     coupling: Coupling
     row: int
+    pin: str | None = None  # what the SIM asks for after each start
     reporting: Reporting = field(default_factory=Reporting)
     functionality: int = FULL
     stat: int = IDLE
@@ -71,6 +72,7 @@ class ModemState:
         self.contexts = {
             1: Context("IPV4V6", self.config.dnn, self.snssai, active=False, wanted=True)
         }
+        self.locked = self.pin is not None
         self._lost_since: int | None = None
         self._registered_at: int | None = None
         self._signalling_ns = -INACTIVITY_NS
@@ -105,11 +107,17 @@ class ModemState:
         self._detach(IDLE)
         self.reporting = Reporting()
         self.functionality = FULL
+        self.locked = self.pin is not None
         self._out.clear()
+
+    def unlock(self, pin: str) -> bool:
+        """Whether that was the PIN; a SIM that asks for none takes any."""
+        self.locked = self.locked and pin != self.pin
+        return not self.locked
 
     def step(self, now_ns: int) -> list[str]:
         """Let the time pass until `now_ns`; the unsolicited lines that this brought."""
-        if self.functionality == FULL:
+        if self.functionality == FULL and not self.locked:
             attenuation = float(self.coupling.rows["attenuation_db"][self.row])
             self.receiver.sample(now_ns, attenuation)
             if self.stat == HOME:
