@@ -12,7 +12,7 @@ def test_images_arrive_whole_and_in_time(
 ) -> None:
     """Every raw image is complete on the MEC within its budget, at the offered rate.
 
-    Steps: send the profile's images, paced as the camera paces them, from the device side to the edge.
+    Steps: send the profile's images from the device side to the edge, paced as by the camera.
     Verify: MV-1 by frame (first packet in to last packet out); MV-2 delivered over offered.
     """
     images = path("device-edge").uplink().run(targets["MV-1"].traffic)
