@@ -257,11 +257,14 @@ def test_measure_says_what_it_found_in_words() -> None:
     assert "kernel at sending" in done.stdout
 
 
-def test_a_disk_that_fills_up_ends_the_run_with_one_sentence_and_no_process() -> None:
-    seen = on_bench("full_disk", size=150_000, count=2_000)
-    assert "No space left on device" in seen["said"]
-    assert seen["said"].count("\n") == 0
-    assert seen["children"] == []
+def test_a_disk_that_fills_up_ends_in_an_object_that_says_so(tmp_path: Path) -> None:
+    done = measure(tx="tx/d0", rx="rx/d1", count=2_000, json=True, out=str(tmp_path), disk=150_000)
+    assert done.returncode == 10
+    seen = json.loads(done.stdout)
+    assert (seen["valid"], seen["verdict"], seen["complete"]) == (False, "INVALID", False)
+    (reason,) = seen["invalid_reasons"]
+    assert "No space left on device" in reason
+    assert seen["sent"] is seen["delay_ns"] is None, "not measured is not 0"
 
 
 def test_processes_that_cannot_start_or_lack_a_capability_say_so() -> None:

@@ -29,7 +29,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, netns
 
-from hil.errors import HilError, RigError, UsageError
+from hil.errors import HilError, UsageError
 from hil.samples import store
 from hil.samples.measurement import Measurement
 from hil.samples.summarise import summarise
@@ -302,30 +302,16 @@ def link_down(order: Mapping[str, Any]) -> Any:
 
 
 def measure(order: Mapping[str, Any]) -> Any:
-    """Becomes `hil measure` with the given options."""
+    """Becomes `hil measure` with the given options; ``disk`` is the size of that under ``out``."""
     words = [sys.executable, "-m", "hil", "measure"]
-    for name, value in order.items():
+    options = dict(order)
+    if size := options.pop("disk", None):
+        libc = ctypes.CDLL(None, use_errno=True)
+        place, most = str(options["out"]).encode(), f"size={size}".encode()
+        assert libc.mount(b"tmpfs", place, b"tmpfs", 0, most) == 0
+    for name, value in options.items():
         words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     os.execv(sys.executable, words)
-
-
-def full_disk(order: Mapping[str, Any]) -> Any:
-    """A run whose samples go to a disk that fills up in the middle."""
-    with tempfile.TemporaryDirectory() as directory:
-        libc = ctypes.CDLL(None, use_errno=True)
-        options = f"size={order['size']}".encode()
-        assert libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, options) == 0
-        try:
-            run([flow("tx/d0", "rx/d1", order["count"])], directory=Path(directory))
-        except RigError as error:
-            return {"said": str(error), "children": _children()}
-        finally:
-            libc.umount2(directory.encode(), 2)
-    return {"said": "nothing"}
-
-
-def _children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
 def powerless(order: Mapping[str, Any]) -> Any:
@@ -378,7 +364,6 @@ SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "kinds": kinds,
     "link_down": link_down,
     "measure": measure,
-    "full_disk": full_disk,
     "powerless": powerless,
     "refused": refused,
     "stopped": stopped,
