@@ -80,7 +80,7 @@ class Cell:
         self._from, self._to, self._kind, self._size, self._sent = (
             np.zeros(capacity, np.int64) for _ in range(5)
         )
-        self._known_ns = 0
+        self._known_ns = -1
         self._done: list[NDArray[Any]] = []
         self.late_in = 0  #: packets that were offered after their time had been decided
 

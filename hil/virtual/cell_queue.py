@@ -104,6 +104,7 @@ class Queue:
         self._total = int(cumulative[-1])
         self._packets += room
         self._queued = stop
+        self._pass_dropped()
         return dropped
 
     def expire(self, before_ns: int) -> Times:
@@ -139,7 +140,13 @@ class Queue:
         self._cumulative[held] = sizes.cumsum() + self._served
         self._total = int(self._cumulative[self._queued - 1])
         self._packets -= len(dropped)
+        self._pass_dropped()
         return dropped
+
+    def _pass_dropped(self) -> None:
+        """With nothing left to serve, the rows of dropped packets are all there is."""
+        if self._total == self._served:
+            self._head = self._queued
 
     def serve(self, size: int) -> None:
         """Send the next `size` bytes; at most the backlog."""

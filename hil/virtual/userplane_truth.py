@@ -85,13 +85,13 @@ class TruthLog:
 
     def append(self, rows: NDArray[Any]) -> None:
         """Add packets; the oldest make room."""
-        size, count = len(self._rows), self.count
+        size, count = len(self._rows), self.count + len(rows)
         rows = rows[-size:]
-        start = count % size
+        start = (count - len(rows)) % size
         first = rows[: size - start]
         self._rows[start : start + len(first)] = first
         self._rows[: len(rows) - len(first)] = rows[len(first) :]
-        self._header["count"] = count + len(rows)
+        self._header["count"] = count
 
 
 def read(path: Path, since: int = 0) -> tuple[NDArray[Any], CellClock]:
