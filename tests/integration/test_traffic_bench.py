@@ -30,7 +30,8 @@ def command(scenario: str, order: dict[str, Any]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"}
 
 
 def on_bench(scenario: str, **order: Any) -> Any:
