@@ -36,7 +36,8 @@ class Crc32:
         """The CRC of the first `length` bytes of each row; shape (n,)."""
         if len(rows) <= _FEW:
             places = rows[:, : self.length] + self._starts
-            return np.bitwise_xor.reduce(self._flat.take(places), axis=1, initial=self._zero)
+            found = np.bitwise_xor.reduce(self._flat.take(places), axis=1, initial=self._zero)
+            return np.asarray(found, np.uint32)
         out = np.full(len(rows), self._zero, np.uint32)
         for place in range(self.length):
             out ^= self._table[place].take(rows[:, place])
