@@ -1,13 +1,15 @@
 """One AT command port: a reading thread, one command at a time, events timed as they come in.
 
-A late answer would be taken for the answer to the next command. Therefore a command that ran into
-its limit leaves the channel owing a final result, and the next command first drains the channel
-until nothing is owed, or gives the connection up.
+A late answer would be taken for the answer to the next command, and a modem keeps its answers when
+the port is closed and opened again. Therefore a channel is out of step when it is new and after
+each command that ran into its limit, and the next command first brings it back in step, or gives
+the connection up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import termios
 import threading
 import time
@@ -28,8 +30,12 @@ if TYPE_CHECKING:
 
 _POLL_S: Final = 0.05
 _WRITE_LIMIT_S: Final = 2.0
-_QUIET_S: Final = 0.15
 _PROBE_LIMIT_S: Final = 1.0
+#: Ends a half-written line, and makes answers readable whatever was set before (V.250 clause 6.2).
+_FRESH_LINE: Final = "\rATE0V1"
+#: Read commands that every modem knows (TS 27.007 clauses 9.1, 10.1.9, 5.5) and this driver does
+#: not use otherwise: their prefix tells their answer from every late one.
+_PROBES: Final = ("AT+CMEE?", "AT+CGATT?", "AT+CSCS?")
 
 
 def _faults() -> tuple[type[BaseException], ...]:
@@ -41,13 +47,20 @@ def _faults() -> tuple[type[BaseException], ...]:
 
 @dataclass
 class _Exchange:
-    """The command that is pending, and what came of it so far."""
+    """The command that is pending, and what came of it so far.
+
+    A probe takes no result before its own answer, which its prefix shows.
+    """
 
     expectation: at.Expectation
-    draining: bool = False
+    probe: bool = False
     answer: list[str] = field(default_factory=list)
-    finals: list[str] = field(default_factory=list)
-    last_ns: int = 0
+    result: str | None = None
+
+    @property
+    def takes_result(self) -> bool:
+        """Whether a result that comes now is its own."""
+        return self.result is None and (bool(self.answer) or not self.probe)
 
 
 class AtChannel:
@@ -84,7 +97,7 @@ class AtChannel:
         self._lock = threading.RLock()  # one command at a time
         self._changed = threading.Condition()  # guards all below
         self._pending: _Exchange | None = None
-        self._owed = 0
+        self._in_step = False
         self._gone: str | None = None
         self._events = events
         self._serial = self._open(port, baudrate)
@@ -142,20 +155,14 @@ class AtChannel:
         """
         limit_s = at.limit_s(text) if timeout_s is None else timeout_s
         with self._lock:
-            if self._owed:
+            if not self._in_step:
                 self._resynchronise()
-            exchange = _Exchange(at.Expectation.of(text, prefix))
-            self._send(exchange, text)
-            with self._changed:
-                self._changed.wait_for(lambda: exchange.finals or self._gone, limit_s)
-                self._pending = None
-                if not exchange.finals:
-                    if self._gone:
-                        raise self._error(ConnectionLost, text, self._gone)
-                    self._owed += 1
-                    got = f", after {exchange.answer}" if exchange.answer else ""
-                    raise self._error(DriverTimeout, text, f"no result in {limit_s:g} s{got}")
-            if refused := at.refusal(exchange.finals[0]):
+            exchange = self._exchange(text, limit_s, at.Expectation.of(text, prefix))
+            if exchange.result is None:
+                self._in_step = False
+                got = f", after {exchange.answer}" if exchange.answer else ""
+                raise self._error(DriverTimeout, text, f"no result in {limit_s:g} s{got}")
+            if refused := at.refusal(exchange.result):
                 code, words = refused
                 tail = self._transcript.tail()
                 raise DeviceError(self._device, redact(text), code, words, transcript=tail)
@@ -184,58 +191,53 @@ class AtChannel:
         tail = self._transcript.tail()
         return kind(self._device, redact(operation), redact(detail), transcript=tail)
 
-    def _send(self, exchange: _Exchange, text: str) -> None:
+    def _exchange(
+        self, text: str, limit_s: float, expectation: at.Expectation, *, probe: bool = False
+    ) -> _Exchange:
+        """Send a line and wait for its result; ConnectionLost where the port goes away."""
+        exchange = _Exchange(expectation, probe)
         with self._changed:
-            if self._gone:
-                raise self._error(ConnectionLost, text, self._gone)
             self._pending = exchange
+        try:
+            self._write(text)
+            with self._changed:
+                self._changed.wait_for(lambda: exchange.result or self._gone, limit_s)
+        finally:
+            with self._changed:
+                self._pending = None
+        if exchange.result is None and self._gone:
+            raise self._error(ConnectionLost, text, self._gone)
+        return exchange
+
+    def _write(self, text: str) -> None:
+        if self._gone:
+            raise self._error(ConnectionLost, text, self._gone)
         self._transcript.add(">", text)
         try:
             self._serial.write(text.encode("ascii", "replace") + b"\r")
         except _faults() as error:
-            with self._changed:
-                self._pending = None
             self._lose(str(error))
             raise self._error(ConnectionLost, text, str(error)) from error
 
     def _resynchronise(self) -> None:
-        """Send ``AT`` until nothing is owed and the line is quiet.
+        """Ask until the answer to the very last question has come.
 
-        The modem answers in order, so what comes last belongs to the last ``AT``. Where fewer
-        results come than are owed, the modem dropped a command: two rounds in a row that each
-        have exactly one result prove that, and end the debt.
+        A modem answers in order, so by then everything that it owed before has come, too. Each
+        question differs from the one before, whose answer may be late as well.
         """
-        self._transcript.add("*", f"resynchronise, {self._owed} results owed")
+        self._transcript.add("*", "bring question and answer in step")
         deadline = Deadline.after(self._resync_limit_ns)
-        single_rounds = 0
-        while not deadline.passed:
-            exchange = _Exchange(at.Expectation.of("AT"), draining=True)
-            before = self._owed
-            self._send(exchange, "AT")
-            with self._changed:
-                self._owed += 1
-                self._drain(exchange, deadline)
-                self._pending = None
-                if self._gone:
-                    raise self._error(ConnectionLost, "resynchronise", self._gone)
-                received = len(exchange.finals)
-                self._owed = max(0, before + 1 - received)
-                single_rounds = single_rounds + 1 if received == 1 else 0
-                if received and (self._owed == 0 or single_rounds >= 2):
-                    self._owed = 0
-                    return
+        self._write(_FRESH_LINE)
+        for probe in itertools.cycle(_PROBES):
+            limit_s = min(_PROBE_LIMIT_S, deadline.left_s)
+            exchange = self._exchange(probe, limit_s, at.Expectation.of(probe), probe=True)
+            self._in_step = exchange.result is not None
+            if self._in_step:
+                return
+            if deadline.passed:
+                break
         self._lose(f"not back in step within {self._resync_limit_ns / 1e9:g} s")
         raise self._error(ConnectionLost, "resynchronise", str(self._gone))
-
-    def _drain(self, exchange: _Exchange, deadline: Deadline) -> None:
-        """Wait for a first result, then for the line to be quiet; holds the condition."""
-        first_s = min(_PROBE_LIMIT_S, deadline.left_s)
-        self._changed.wait_for(lambda: exchange.finals or self._gone, first_s)
-        while exchange.finals and not self._gone and not deadline.passed:
-            quiet_s = (time.monotonic_ns() - exchange.last_ns) / 1e9
-            if quiet_s >= _QUIET_S:
-                return
-            self._changed.wait(_QUIET_S - quiet_s)
 
     def _lose(self, why: str) -> None:
         with self._changed:
@@ -265,14 +267,10 @@ class AtChannel:
             exchange = self._pending
             expectation = exchange.expectation if exchange else None
             kind = at.meaning(line, expectation, self._unasked)
-            if exchange is not None:
-                exchange.last_ns = monotonic_ns
             if kind is at.Meaning.EVENT:
                 self._events.append(at_records.event(line, t_ns, monotonic_ns))
-            elif kind is at.Meaning.FINAL and exchange is not None:
-                exchange.finals.append(line)
-            elif kind is at.Meaning.FINAL:
-                self._owed = max(0, self._owed - 1)
-            elif kind is at.Meaning.ANSWER and exchange is not None and not exchange.draining:
+            elif exchange is not None and kind is at.Meaning.ANSWER:
                 exchange.answer.append(line)
+            elif exchange is not None and kind is at.Meaning.FINAL and exchange.takes_result:
+                exchange.result = line
             self._changed.notify_all()

@@ -140,12 +140,9 @@ class ModemAt:
         self._channel = channel
 
     def _prove(self, channel: AtChannel) -> None:
-        """Switch the echo off; the answer is the proof of life."""
+        """The proof of life: question and answer come in step."""
         try:
-            with contextlib.suppress(DriverTimeout, DeviceError):
-                # A program that sat on the port before may have left half a line; this ends it.
-                channel.command("ATE0V1", timeout_s=_PROOF_OF_LIFE_S / 4)
-            channel.command("ATE0V1", timeout_s=_PROOF_OF_LIFE_S)
+            channel.command("AT", timeout_s=_PROOF_OF_LIFE_S)
         except (DriverTimeout, ConnectionLost) as error:
             detail = f"nothing on {self._config.port} answers AT: {error.detail}"
             raise ConnectFailed(self.name, "open", detail, transcript=error.transcript) from error

@@ -292,7 +292,7 @@ def modem_driver(registry: Registry, stack: ExitStack) -> Callable[..., Any]:
     """Makes a modem driver on a tty, not yet open."""
 
     def make(port: Path, **fields: Any) -> Any:
-        options = {"command_limit": LIMIT, "resync_limit": "2 s", **fields}
+        options = {"command_limit": LIMIT, "resync_limit": "1 s", **fields}
         made = _create(registry, "cpe1", "modem_at", port=str(port), **options)
         stack.callback(made.close)
         return made

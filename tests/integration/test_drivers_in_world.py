@@ -28,7 +28,7 @@ for device in (cpe, plc, attenuator):
     device.open()
     told[device.name] = device.health().status
 for over in ("wire", "5g"):
-    turns = plc.cycle(count=20, interval_s=0.05, over=over)
+    turns = plc.cycle(count=20, interval_s=0.03, over=over)
     times = [turn.rx_user_ns - turn.tx_user_ns for turn in turns if turn.rx_user_ns]
     told[over] = [len(times), statistics.median(times)]
 before = cpe.settled_rsrp()

@@ -78,6 +78,14 @@ def test_blockage_only_where_it_is_wanted() -> None:
     assert loss.max() == pytest.approx(20)
 
 
+def test_blockage_lowers_the_level() -> None:
+    times = np.arange(0, 600 * SECOND, 10**8)
+    clear, blocked = radio(), radio(blockage=True)
+    loss = blocked.blockage_db(0, times)
+    assert loss.any()
+    assert clear.rsrp_dbm(0, times) - blocked.rsrp_dbm(0, times) == pytest.approx(loss)
+
+
 def test_rsrq_at_its_best_and_in_noise() -> None:
     field = radio(shadowing="0 dB")
     assert float(field.rsrq_db(0, 0)) == pytest.approx(-10.8, abs=0.05)

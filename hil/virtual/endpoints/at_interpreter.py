@@ -63,6 +63,8 @@ class Interpreter:
             "+CPIN?": lambda: [f"+CPIN: {'SIM PIN' if self.modem.locked else 'READY'}"],
             "+CFUN?": lambda: [f"+CFUN: {self.modem.functionality}"],
             "+CMEE?": lambda: [f"+CMEE: {self.interface.errors}"],
+            "+CSCS?": lambda: ['+CSCS: "GSM"'],
+            "+CGATT?": lambda: [f"+CGATT: {int(self.modem.stat == HOME)}"],
             "+C5GREG?": self._registration,
             "+CEREG?": lambda: [f"+CEREG: {self.modem.reporting.cereg},4"],
             "+COPS?": self._operator,
