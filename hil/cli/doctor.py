@@ -20,7 +20,7 @@ from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import HilError
 from hil.lab import Lab, live_port
-from hil.testbed import PortConfig, Testbed, load
+from hil.testbed import Testbed, load
 from hil.verdict import ExitCode
 
 Grade = Literal["good", "note", "bad"]
@@ -115,7 +115,7 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
     if bench.world is not None:
         yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
     for port in bench.ports.values():
-        yield from _tried(f"port {port.name}", partial(_port, port))
+        yield from _tried(f"port {port.name}", partial(_port, bench, port.name))
     journal: list[str] = []
     lab = Lab(bench, Registry(), lambda device, text: journal.append(f"{device}: {text}"))
     try:
@@ -161,10 +161,10 @@ def _device(lab: Lab, name: str) -> Iterator[Finding]:
     )
 
 
-def _port(port: PortConfig) -> Iterator[Finding]:
-    found = live_port(port)
+def _port(bench: Testbed, name: str) -> Iterator[Finding]:
+    found = live_port(bench, name)
     yield Finding(
-        f"port {port.name}",
+        f"port {name}",
         "good",
         f"{found.interface}: {found.kind}, {found.mac.hex(':') or 'no MAC'}, MTU {found.mtu}",
         "",

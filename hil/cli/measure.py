@@ -204,7 +204,7 @@ def _port(text: str, bench: Testbed | None) -> Port:
     if bench is not None and text in bench.ports:
         from hil.lab.path import live_port
 
-        return live_port(bench.ports[text])
+        return live_port(bench, text)
     namespace, interface = parse_port(text)
     try:
         return resolve_port(interface, namespace)
@@ -238,6 +238,10 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         simulated=bench is not None and bench.world is not None,
     )
     flow.check()
+    if bench is not None:
+        from hil.lab.safety import permit
+
+        permit(bench, [flow])
     return flow
 
 

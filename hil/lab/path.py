@@ -9,9 +9,10 @@ from pathlib import Path as FilePath
 from typing import Literal, Protocol
 
 from hil.errors import UsageError
+from hil.lab.safety import permit
 from hil.samples.measurement import Measurement
 from hil.targets import Traffic
-from hil.testbed import PathKind, PortConfig, Route, Testbed
+from hil.testbed import PathKind, Route, Testbed
 from hil.traffic import Flow, Port, Progress, RunInterrupted, resolve_port, run
 
 Way = Literal["uplink", "downlink"]
@@ -47,25 +48,25 @@ class Bench:
 
         Raises: UsageError when its interface is missing, down or unfit.
         """
-        return live_port(self.testbed.ports[name])
+        return live_port(self.testbed, name)
 
 
-def live_port(config: PortConfig) -> Port:
-    """The port a testbed describes, as it is on this host now.
+def live_port(testbed: Testbed, name: str) -> Port:
+    """The port of that name, as it is on this host now.
 
-    A `dynamic` address is read from the interface.
+    A `dynamic` address is read from the interface. In real-time mode the cell leaves no trailers.
 
     Raises: UsageError when its interface is missing, down or unfit.
     """
-    fixed = config.address if isinstance(config.address, IPv4Interface) else None
-    gateway = config.gateway if isinstance(config.gateway, IPv4Address) else None
+    config = testbed.ports[name]
+    silent = testbed.world is not None and not testbed.world.trailers
     return resolve_port(
         config.interface,
         config.namespace,
         name=config.name,
-        address=fixed,
-        gateway=gateway,
-        tap=config.tap,
+        address=config.address if isinstance(config.address, IPv4Interface) else None,
+        gateway=config.gateway if isinstance(config.gateway, IPv4Address) else None,
+        tap=None if silent else config.tap,
     )
 
 
@@ -102,6 +103,7 @@ class OneWay:
 
         Raises:
             UsageError: the traffic does not fit the ports.
+            UnsafeOperation: it is more than the bench may be put through.
             RunInterrupted: stopped; what was taken until then is on record.
         """
         return self.path.measure(traffic, (self.direction,), beside)[0]
@@ -170,6 +172,7 @@ class Path:
         """One run of all flows together; the measurements of `directions`, in that order."""
         flows = [self.flow(f"{self.kind} {way}", traffic, way) for way in directions]
         flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
+        permit(self.bench.testbed, flows)
         try:
             measured = run(
                 flows,

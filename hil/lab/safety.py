@@ -1,16 +1,20 @@
 """The only door from a test to a device: every action is written down, refusals are final.
 
 The ranges themselves (tags, attenuation) are in each driver, which knows its device; here is what
-is the same for all: the journal of actions, and the way home.
+is the same for all: the journal of actions, the way home, and what may be sent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from hil.errors import RigError
+from hil.errors import RigError, UnsafeOperation
+from hil.testbed import Testbed
+from hil.traffic import Flow
+from hil.units import format_rate
 
 #: Methods that change a device. What is not named here only reads.
 ACTIONS: Final = frozenset(
@@ -90,3 +94,36 @@ def bounded(step: Callable[[], None], what: str, limit_s: float) -> None:
         raise RigError(f"{what}: not done within {limit_s:g} s, left as it is")
     if failure:
         raise failure[0]
+
+
+def permit(testbed: Testbed, flows: Sequence[Flow]) -> None:
+    """Lets flows pass that the bench may be put through, as `safety:` of its testbed says.
+
+    Raises: UnsafeOperation naming the flow and the limit; nothing was sent.
+    """
+    safety = testbed.safety
+    offered: Counter[str] = Counter()
+    for flow in flows:
+        port = flow.tx
+        if safety.allow_interfaces is not None:
+            place = f"{port.namespace}/{port.interface}" if port.namespace else port.interface
+            if place not in safety.allow_interfaces:
+                raise UnsafeOperation(f"{flow.name}: {place} is not among safety.allow_interfaces")
+        if safety.allow_networks is not None and flow.layer == "udp":
+            target = flow.rx.address.ip
+            if not any(target in network for network in safety.allow_networks):
+                raise UnsafeOperation(f"{flow.name}: {target} is not in safety.allow_networks")
+        offered[port.name] += _rate_bps(flow)
+    for name, rate in offered.items():
+        if safety.max_rate_bps is not None and rate > safety.max_rate_bps:
+            raise UnsafeOperation(
+                f"port {name}: {format_rate(rate)} are more than safety.max_rate of "
+                f"{format_rate(safety.max_rate_bps)}"
+            )
+
+
+def _rate_bps(flow: Flow) -> int:
+    """The mean rate of a flow over its schedule, its last packet's interval included."""
+    planned = flow.planned
+    span_ns = int(planned["offset_ns"][-1] - planned["offset_ns"][0]) + (flow.interval_ns or 0)
+    return int(planned["size"].sum() * 8e9 / span_ns) if span_ns else 0

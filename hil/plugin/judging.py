@@ -112,15 +112,14 @@ class Judge:
         html = card.render(judgement, measurement, against=against, title=requirement)
         self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
         simulated = " SIMULATED" if judgement.simulated else ""
-        title = f"{judgement.target} {judgement.direction}: {judgement.verdict}{simulated}"
+        title = f"{judgement.target} {judgement.direction}: {judgement.word}{simulated}"
         try:
             with allure.step(title):
                 allure.attach(html, title, allure.attachment_type.HTML)
                 raise_unmet([judgement], self._session.plan)
         except (TargetMissed, Inconclusive, InvalidMeasurement):
             pass  # the step is red; the test goes on and `conclude` raises for all at once
-        shown = judgement.word if self._session.plan.value == "smoke" else judgement.verdict
-        self._session.progress.done(f"{shown}: {judgement.sentence}")
+        self._session.progress.done(f"{judgement.word}: {judgement.sentence}")
 
 
 def raise_unmet(judged: list[Judgement] | tuple[Judgement, ...], plan: Plan) -> None:
