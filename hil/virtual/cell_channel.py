@@ -124,7 +124,6 @@ class Format:
 class State:
     """The channel of one CPE in one direction during one block of slots."""
 
-    up: bool
     snr_db: float
     ordinary: Format
     robust: Format
@@ -147,6 +146,7 @@ class Channel:
         self._layers = config.uplink_layers if uplink else config.downlink_layers
         self._deficit_db = UPLINK_DEFICIT_DB if uplink else 0.0
         self._signal = signal
+        self._slot_ns = config.slot_ns
         self._block_ns = BLOCK_SLOTS * config.slot_ns
         self._states: dict[tuple[int, int], State] = {}
         self._ordinary = _Table(EFFICIENCIES, config.error_share)
@@ -163,6 +163,10 @@ class Channel:
             known = self._states[key] = self._decide(*key)
         return known
 
+    def up(self, cpe: int, slot: int) -> bool:
+        """Whether the CPE has a session at the start of a slot."""
+        return self._signal.up(cpe, slot * self._slot_ns)
+
     def _decide(self, cpe: int, block: int) -> State:
         start = block * self._block_ns
         reported = self._snr_db(cpe, start - REPORT_BLOCKS * self._block_ns)
@@ -174,7 +178,6 @@ class Channel:
             key=lambda each: each.slot_bytes,
         )
         return State(
-            up=self._signal.up(cpe, start),
             snr_db=self._snr_db(cpe, start + self._block_ns // 2),
             ordinary=ordinary,
             robust=self._format(self._robust, reported - _ROBUST_MARGIN_DB, 1),

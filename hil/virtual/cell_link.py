@@ -173,31 +173,30 @@ class Link:
     def _decide(self, slot: int) -> None:
         start_ns = slot * self._config.slot_ns
         states = [self._channel.state(bearer.cpe, slot) for bearer in self._bearers]
-        for bearer, state in zip(self._bearers, states, strict=True):
-            self._fill(bearer, state, slot, start_ns)
+        for bearer in self._bearers:
+            self._fill(bearer, slot, start_ns)
         room = self._pattern.capacity(slot) - self._reserved.pop(slot, 0.0)
         if self._uplink:
             blocks = self._uplink_blocks(slot, states, room)
         else:
             blocks = self._downlink_blocks(states, room)
-        for bearer, state, to_send in zip(self._bearers, states, blocks, strict=True):
-            if not state.up:
-                continue
+        for bearer, to_send in zip(self._bearers, blocks, strict=True):
             heard = slot
             for block in to_send:
                 heard = max(heard, self._send(bearer, block, slot))
             if self._uplink:
                 self._report(bearer, to_send, heard)
 
-    def _fill(self, bearer: _Bearer, state: State, slot: int, start_ns: int) -> None:
+    def _fill(self, bearer: _Bearer, slot: int, start_ns: int) -> None:
         """Queue what has arrived for a slot, drop what is too much, too old or has no session."""
+        up = self._channel.up(bearer.cpe, slot)
         for kind, queue in enumerate(bearer.queues):
             if not queue.waiting:
                 continue
             full = queue.admit(start_ns - self._before_ns)
             if len(full):
                 self._drop(full, start_ns, slot, QUEUE_FULL)
-            if not state.up:
+            if not up:
                 self._drop(queue.flush(), start_ns, slot, NO_SESSION)
             elif queue.backlog:
                 old = queue.expire(start_ns - _DISCARD_NS[kind])

@@ -320,8 +320,8 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
     return plane, world.cell.tick_ns
 
 
-def _serve(plane: UserPlane, tick_ns: int, wake: int, status: Path) -> None:
-    """Turn until standard input ends or a signal comes."""
+def _serve(plane: UserPlane, tick_ns: int, wake: int, status: Path) -> bool:
+    """Turn until a signal comes, or standard input ends: True then, for the holder has died."""
     stop = [sys.stdin.fileno(), wake]
     tick_s, told = tick_ns / 1e9, time.monotonic()
     while True:
@@ -338,7 +338,7 @@ def _serve(plane: UserPlane, tick_ns: int, wake: int, status: Path) -> None:
         else:
             ready = select.select([*stop, *plane.ports], [], [], max(left, _SHORTEST_S))[0]
         if any(each in stop for each in ready):
-            return
+            return wake not in ready
 
 
 def _write(path: Path, status: dict[str, Any]) -> None:
@@ -378,9 +378,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()
         gc.disable()
         print(json.dumps({"ready": True}), flush=True)
-        _serve(plane, tick_ns, read, options.run / "userplane.json")
-    if os.getppid() != holder:
-        _remove_traces(options.run)
+        orphaned = _serve(plane, tick_ns, read, options.run / "userplane.json")
+        if orphaned or os.getppid() != holder:
+            _remove_traces(options.run)
     return 0
 
 

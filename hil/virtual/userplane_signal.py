@@ -66,21 +66,27 @@ class WorldSignal:
         self._step_ns = step_ns
         self._chunks: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._generations = [-1] * len(coupling.names)
+        self._looked_ns = _LONG_AGO
         rows = coupling.rows
         self._attenuation = [_Steps(float(row["attenuation_db"])) for row in rows]
         self._session = [_Steps(float(row["session_up"])) for row in rows]
         self.powered = [bool(row["powered"]) for row in rows]
 
     def follow(self, now_ns: int) -> None:
-        """Note what the endpoints changed, as of the cell's time `now_ns`."""
+        """Note what the endpoints changed, at the cell's time `now_ns`.
+
+        They changed it some time after the last look, and count as having done so just then: what
+        a tester does after it has seen a change meets the changed world.
+        """
+        since_ns, self._looked_ns = self._looked_ns, now_ns
         rows = self._coupling.rows
         for cpe, seen in enumerate(self._generations):
             if (generation := int(rows["generation"][cpe])) != seen:
                 self._generations[cpe] = generation
-                self._attenuation[cpe].change(now_ns, float(rows["attenuation_db"][cpe]))
+                self._attenuation[cpe].change(since_ns, float(rows["attenuation_db"][cpe]))
                 self.powered[cpe] = bool(rows["powered"][cpe])
                 up = bool(rows["session_up"][cpe]) and self.powered[cpe]
-                self._session[cpe].change(now_ns, float(up))
+                self._session[cpe].change(since_ns, float(up))
 
     def up(self, cpe: int, t_ns: int) -> bool:
         """Whether the CPE has a session that carries user data."""

@@ -179,11 +179,12 @@ def test_the_cell_sees_what_the_endpoints_do_from_the_time_they_do_it(tmp_path: 
     at = [clock.of_host(coupling.epoch_ns) + k * 10**9 for k in range(4)]
     before = [signal.snr_db(cpe, t) for cpe in (0, 1) for t in at]
     assert not signal.up(0, at[0])
+    signal.follow(at[1])
     coupling.set_session(0, True)
     coupling.set_attenuation(0, 20.0)
-    signal.follow(at[1])
-    coupling.set_powered(0, False)
     signal.follow(at[3])
+    coupling.set_powered(0, False)
+    signal.follow(at[3] + 1)
     assert [signal.up(0, t) for t in at] == [False, True, True, False]
     assert [signal.up(1, t) for t in at] == [False] * 4
     assert signal.powered == [False, True]
