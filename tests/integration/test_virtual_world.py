@@ -300,6 +300,19 @@ def test_a_controller_answers_over_the_cell_and_over_the_cable(report: dict[str,
     assert report["through_cell"] == ["mec", "plc1"], "the cable does not lead through the cell"
 
 
+def test_a_group_frame_goes_to_everybody_else_once(report: dict[str, Any]) -> None:
+    assert report["group"] == ["cloud", "lan_b", "mec", "plc1"]
+
+
+def test_a_tagged_frame_keeps_its_tag_and_its_priority(report: dict[str, Any]) -> None:
+    # Priority 4 is the class of video; four bytes longer than without the tag.
+    assert report["tagged"] == [1, 146, 0]
+
+
+def test_a_cpe_without_power_carries_nothing(report: dict[str, Any]) -> None:
+    assert report["dark"] == [5, 5]
+
+
 def test_in_real_time_mode_frames_carry_no_trailer(tmp_path: Path) -> None:
     testbed = tmp_path / "realtime.yaml"
     text = VIRTUAL.read_text("utf-8")

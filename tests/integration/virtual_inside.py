@@ -135,7 +135,45 @@ def flows() -> None:
         ],
         modbus={host: _modbus(host) for host in ("10.60.0.20", "10.61.0.20")},
         through_cell=_through_cell(world.run),
+        **_odd_frames(world.run, macs, ports),
     )
+
+
+def _odd_frames(
+    run: Path, macs: dict[str, bytes], ports: dict[str, socket.socket]
+) -> dict[str, Any]:
+    """What becomes of a group frame, of a tagged one and of one from a CPE without power."""
+    from hil.virtual.coupling import Coupling
+
+    sites = json.loads((run / "world.json").read_text("utf-8"))["attachments"]
+    group = _frame(macs["lan_a"], b"\xff" * 6, 100, 0)
+    ports["lan_a"].send(group)
+    plain = _frame(macs["lan_a"], macs["mec"], 101, 0)
+    ports["lan_a"].send(plain[:12] + b"\x81\x00\x80\x05" + plain[12:])
+    everywhere, tagged = _truth(run, 100, len(sites) - 1), _truth(run, 101, 1)
+    coupling = Coupling.open(run / "coupling")
+    coupling.set_powered(coupling.row("cpe2"), False)
+    for name in ("lan_b", "mec"):
+        other = "mec" if name == "lan_b" else "lan_b"
+        ports[name].send(_frame(macs[name], macs[other], 102, 0))
+    return {
+        "group": sorted(sites[int(row["to"])]["name"] for row in everywhere),
+        "tagged": [int(tagged[0][field]) for field in ("kind", "size", "reason")],
+        "dark": [int(row["reason"]) for row in _truth(run, 102, 2)],
+    }
+
+
+def _truth(run: Path, flow: int, count: int) -> Any:
+    """The rows of a flow in the truth log, as soon as there are that many."""
+    from hil.virtual import userplane_truth as truth
+
+    limit = time.monotonic() + PATIENCE_S
+    while True:
+        rows, _ = truth.read(run / "truth")
+        mine = rows[((rows["flags"] & truth.PROBE) > 0) & (rows["flow"] == flow)]
+        if len(mine) >= count or time.monotonic() > limit:
+            return mine
+        select.select([], [], [], 0.02)
 
 
 def _through_cell(run: Path) -> list[str]:
