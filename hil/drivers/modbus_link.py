@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
+#: A lost SYN is sent again after 1 s and, if need be, 2 s more (RFC 6298 clause 2).
+_CONNECT_LIMIT_S: Final = 3.5
+
 #: Modbus Application Protocol V1.1b3 clause 7.
 EXCEPTIONS: Final = {
     1: "illegal function",
@@ -51,7 +54,7 @@ class ModbusLink:
         host: address of the server.
         port: its TCP port.
         unit: unit identifier behind the server.
-        limit_s: how long a connection or an answer may take.
+        limit_s: how long an answer may take.
         transcript: where the dialogue is written down.
     """
 
@@ -93,8 +96,11 @@ class ModbusLink:
                 retries=0,
                 trace_packet=self._trace,
             )
-            if not client.connect() or client.socket is None:  # type: ignore[no-untyped-call]
-                raise self._error(ConnectFailed, "connect", f"{self._where} does not accept")
+            limit_s = max(self._limit_s, _CONNECT_LIMIT_S)
+            try:
+                client.socket = socket.create_connection((self._host, self._port), limit_s)
+            except OSError as error:
+                raise self._error(ConnectFailed, "connect", f"{self._where}: {error}") from error
             client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client = client
 

@@ -49,7 +49,7 @@ class PlcConfig(DeviceConfig):
     """Unit identifier; tells the devices behind a gateway apart."""
 
     limit_ns: Duration = 1_000_000_000
-    """How long a connection or an answer may take."""
+    """How long an answer may take; a connection has 3.5 s at least, for a lost first packet."""
 
     tags: Mapping[str, TagConfig]
     """Tags by name."""
