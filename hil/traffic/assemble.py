@@ -143,6 +143,11 @@ def _budget(
             floor_ns=floor,
             sources=tuple(sources),
         )
+    if flow.tx.touches(flow.rx):
+        sources.append(
+            "both ports are ends of one veth pair: both stamps fall inside one send call, so the "
+            "delay is an artefact of the host and not a transport delay"
+        )
     virtual = flow.tx.driver == flow.rx.driver == "veth"
     half = _VETH_NS if virtual else _NIC_NS
     if timing != Timing("kernel", "kernel"):

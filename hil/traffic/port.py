@@ -40,6 +40,7 @@ class Port:
 
     `name` is how the caller named it. `mac` is empty where there is no link layer. `tap` is the
     trailer format that a tap in front of this port appends to arriving probes, None without one.
+    `index` is the interface's number and `peer` that of the other end of a veth, 0 where unknown.
     """
 
     name: str
@@ -52,6 +53,13 @@ class Port:
     gateway: IPv4Address | None = None
     tap: str | None = None
     driver: str | None = None
+    index: int = 0
+    peer: int = 0
+
+    def touches(self, other: Port) -> bool:
+        """True for the two ends of one veth pair: what one sends the other has in the same call."""
+        veths = self.driver == other.driver == "veth"
+        return veths and (self.index, self.peer) == (other.peer, other.index)
 
     @property
     def address(self) -> IPv4Interface:
@@ -130,6 +138,8 @@ def resolve_port(
         gateway=gateway,
         tap=tap,
         driver=_attr(information, "IFLA_INFO_KIND") if information else None,
+        index=int(link["index"]),
+        peer=int(_attr(link, "IFLA_LINK") or 0),
     )
 
 

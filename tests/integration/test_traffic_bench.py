@@ -246,6 +246,7 @@ def test_measure_prints_one_object_and_nothing_else() -> None:
     assert seen["delay_ns"]["p99"] is not None
     assert seen["delay_ns"]["p99.9"] is None, "300 packets cannot support it"
     assert seen["uncertainty_ns"] > 0
+    assert any("artefact" in each for each in seen["uncertainty"]["sources"])
     assert set(seen["stamps"]) == {"tx", "rx"}
     assert "received" in done.stderr, "progress goes to standard error"
 
