@@ -1,1 +1,1 @@
-"""The simulated world: a cell with its user plane, a radio, and endpoints that speak real protocols."""
+"""The simulated world: a cell with its user plane, a radio, endpoints that speak real protocols."""
