@@ -99,7 +99,7 @@ class UserPlane:
         self._outboxes = [_Outbox() for _ in self.ports]
         self._rows = np.zeros(_CAPACITY, truth.ROW)
         self._sequence = 0
-        self.counts = {"forwarded": 0, "dropped": 0, "late_in": 0}
+        self.counts = {"forwarded": 0, "dropped": 0}
         self.lateness_ns: list[NDArray[np.int64]] = []
 
     def attach(self, log: truth.TruthLog, coupling: Coupling) -> None:
