@@ -38,7 +38,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 env=os.environ | {"PYTHONPATH": path},
-                process_group=0,
+                start_new_session=True,
             )
         except OSError as error:
             self._stderr.close()

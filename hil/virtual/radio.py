@@ -28,6 +28,8 @@ SUBCARRIER_HZ: Final = 30e3
 THERMAL_DBM: Final = float(-174.0 + 10 * np.log10(SUBCARRIER_HZ))
 #: Transmitter error vector magnitude and residual interference: no better SINR than this.
 SINR_CEILING_DB: Final = 30.0
+#: Decimals of an SINR: array and scalar mathematics differ in the last bits, and must not here.
+_DIGITS: Final = 6
 RICE_K_DB: Final = 7.0  #: TR 38.901 table 7.5-6, InF line of sight
 
 _SHADOW_STEPS: Final = 300  # table entries within one decorrelation time
@@ -167,4 +169,4 @@ class Radio:
         """SINR at a level, where the noise and the ceiling add as powers."""
         noise_dbm = THERMAL_DBM + self._config.noise_figure_db
         noise = 10 ** ((noise_dbm - level_dbm) / 10) + 10 ** (-SINR_CEILING_DB / 10)
-        return np.asarray(-10 * np.log10(noise), dtype=np.float64)
+        return np.asarray(np.round(-10 * np.log10(noise), _DIGITS), dtype=np.float64)

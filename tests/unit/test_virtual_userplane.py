@@ -221,7 +221,8 @@ def test_more_signal_never_takes_capacity(snr_db: float, more_db: float, uplink:
     )
     assert high.ordinary.slot_bytes >= low.ordinary.slot_bytes
     assert high.robust.slot_bytes >= low.robust.slot_bytes
-    assert low.error(low.robust, 1) <= low.error(low.ordinary, 1) + 1e-12
+    if low.robust.slot_bytes:  # below that it carries nothing, and nothing is compared
+        assert low.error(low.robust, 1) <= low.error(low.ordinary, 1) + 1e-12
 
 
 def test_resource_blocks_are_those_of_the_standard() -> None:
