@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.errors import Inconclusive, InvalidMeasurement, TargetMissed, UsageError
+from hil.plugin.labels import requirement_ids
 from hil.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,9 +44,21 @@ def paths_of(session: Session) -> Paths:
         directory=session.directory.samples,
         seed=session.testbed.world.seed if session.testbed.world else 1,
         keep=session.keep,
-        progress=session.progress,
+        progress=_Titled(session),
     )
     return Paths(bench)
+
+
+class _Titled:
+    """Progress of a measurement, under the requirements that the running test judges."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def show(self, text: str) -> None:
+        """Shows one line of state."""
+        names = requirement_ids(self._session.item) if self._session.item else []
+        self._session.progress.show(f"{', '.join(names) or 'measurement'}: {text}")
 
 
 class Judge:
@@ -140,8 +153,6 @@ def raise_unmet(judged: list[Judgement] | tuple[Judgement, ...], plan: Plan) -> 
 
 def conclude(session: Session, item: pytest.Item) -> None:
     """The one raise after a test: for every target not met, or for a test that judged nothing."""
-    from hil.plugin.labels import requirement_ids
-
     judged = session.judgements.get(item.nodeid, [])
     raise_unmet(judged, session.plan)
     silent = set(requirement_ids(item)) - {j.requirement for j in judged}
