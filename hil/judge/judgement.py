@@ -17,6 +17,7 @@ class Reason(enum.StrEnum):
     MET = "met"
     MISSED = "missed"
     PHASE_MISSED = "missed in one phase"
+    PHASE_SUSPECT = "one phase suspect"
     DEMONSTRATED = "DEMONSTRATED"
     NOT_DEMONSTRATED = "NOT DEMONSTRATED"
     TOO_FEW = "too few to decide"

@@ -1,7 +1,7 @@
 """Targets on a share: at least so many of all planned items within a limit.
 
-Counts come from the raw samples. They are divided by the design effect of bursts before the exact
-limits of Clopper and Pearson are taken, for PASS and for FAIL alike.
+Counts come from the raw samples. They are divided by a design effect of bursts before the exact
+limits of Clopper and Pearson are taken, for PASS and for FAIL.
 """
 
 from __future__ import annotations
@@ -99,39 +99,43 @@ class Tally:
     n: int
     effect: float
 
+    @classmethod
+    def to_show(cls, within: Flags, burst: int, confidence: float) -> Tally:
+        """Counts for PASS: divided by how bursty the items are that were not within."""
+        failing = outages.run_lengths(~within)
+        effect = dependence.design_effect(failing, burst, confidence)
+        return cls(int(within.sum()), len(within), effect)
+
+    @classmethod
+    def to_refute(cls, within: Flags, burst: int, confidence: float) -> Tally:
+        """Counts for FAIL: divided by how bursty failures are, or what lies between them, if less.
+
+        Else a network that is dead throughout would count as one failure of one item.
+        """
+        failing, between = outages.run_lengths(~within), outages.run_lengths(within)
+        effect = dependence.design_effect(failing, burst, confidence, between=between)
+        return cls(int(within.sum()), len(within), effect)
+
     def shows(self, share: float, confidence: float) -> bool:
         """The lower limit reaches the share."""
-        return proportion.shows(self.within / self.effect, self.n / self.effect, share, confidence)
+        return proportion.shows(*self.effective, share, confidence)
 
     def refutes(self, share: float, confidence: float) -> bool:
         """The upper limit stays below the share."""
-        return proportion.refutes(
-            self.within / self.effect, self.n / self.effect, share, confidence
-        )
+        return proportion.refutes(*self.effective, share, confidence)
 
     def lower(self, confidence: float) -> float:
         """Lower limit of the share within."""
-        return proportion.lower(self.within / self.effect, self.n / self.effect, confidence)
+        return proportion.lower(*self.effective, confidence)
 
     def upper(self, confidence: float) -> float:
         """Upper limit of the share within."""
-        return proportion.upper(self.within / self.effect, self.n / self.effect, confidence)
+        return proportion.upper(*self.effective, confidence)
 
-
-def tally(within: Flags, burst: int, confidence: float) -> Tally:
-    """Counts the items within, and how bursty they and the others are.
-
-    The stream alternates between runs of failures and runs of what is within. For geometric runs of
-    means b and g the variance is 2 b g / (b + g) - 1 times that of independent items, which exceeds
-    neither 2 b - 1 nor 2 g - 1; so the smaller of the two ratios seen is enough. Without that, one
-    run of failures that fills a whole measurement would count as a single event and decide nothing.
-    """
-    failing, passing = (
-        dependence.variance_ratio_upper(outages.run_lengths(flags), confidence)
-        for flags in (~within, within)
-    )
-    effect = max(2.0 * burst - 1, min(failing, passing))
-    return Tally(int(within.sum()), len(within), effect)
+    @property
+    def effective(self) -> tuple[float, float]:
+        """Items within, and all, divided by the design effect."""
+        return self.within / self.effect, self.n / self.effect
 
 
 def judge_share(
@@ -145,14 +149,19 @@ def judge_share(
     limit, share, confidence = target.limit_ns, target.share, target.confidence
     strict = items.within(limit - found.common_mode_ns) & ~items.bracketed
     generous = items.within(limit + found.total_ns) | items.bracketed
-    low, high = (tally(flags, target.burst, confidence) for flags in (strict, generous))
+    low = Tally.to_show(strict, target.burst, confidence)
+    high = Tally.to_refute(generous, target.burst, confidence)
     phases = _Phases.of(items, generous, target)
+    required = for_zero_failures(target, 1)
     missed: Reason | None = None
     if high.refutes(share, confidence):
         missed = Reason.MISSED
     elif phases.missed is not None:
         missed = Reason.PHASE_MISSED
-    required = for_zero_failures(target, 1)
+    shown = low.shows(share, confidence)
+    undecided = Reason.TOO_FEW if items.n < required else Reason.UNDECIDED
+    if shown and phases.suspect is not None:
+        undecided = Reason.PHASE_SUSPECT
     observed = items.within(limit)
     counted = ~items.bracketed
     lost = int((counted & (items.value_ns == NEVER)).sum())
@@ -180,10 +189,10 @@ def judge_share(
     }
     seen_share = 1 - exceeding / items.n
     return Finding(
-        met=low.shows(share, confidence),
+        met=shown and phases.suspect is None,
         missed=missed,
         promising=seen_share >= share,
-        undecided=Reason.TOO_FEW if items.n < required else Reason.UNDECIDED,
+        undecided=undecided,
         sentence=_sentence(target, items, low, required, details),
         if_met=_outages_words(target, items.names, details),
         n=items.n,
@@ -218,11 +227,13 @@ def _sentence(
     short = [f"{details[name]:,} {name}" for name in ("lost", "late") if details[name]]
     if short:
         words += f" ({', '.join(short)})"
-    burst = plural(target.burst, items.names)
+    burst = f"bursts of up to {plural(target.burst, items.names)}"
+    if target.burst == 1:
+        burst = "no burst length declared"
     words += (
-        f"; at {format_share(target.confidence)} confidence with bursts of up to {burst} this "
-        f"shows at least {at_least(low.lower(target.confidence))} (target "
-        f"{format_share(target.share)}, needs {plural(required, items.names)})"
+        f"; at {format_share(target.confidence)} confidence with {burst} this shows at least "
+        f"{at_least(low.lower(target.confidence))} (target {format_share(target.share)}, needs "
+        f"{plural(required, items.names)})"
     )
     if low.effect > 2 * target.burst - 1:
         words += f", counting the bursts seen by a design effect of {low.effect:.3g}"
@@ -247,27 +258,39 @@ def _outages_words(target: WithinTarget, names: str, details: dict[str, Any]) ->
 class _Phases:
     """The phase strata: none may fail by itself; the worst one is shown."""
 
-    missed: int | None
+    missed: int | None  #: refuted though ten looks are counted in
+    suspect: int | None  #: refuted by itself
     details: dict[str, Any]
 
     @classmethod
     def of(cls, items: Items, generous: Flags, target: WithinTarget) -> _Phases:
-        """Judges each stratum, the confidence shared out over them (Bonferroni)."""
+        """Judges each stratum: at the full confidence against PASS, shared out for FAIL."""
         strata = np.unique(items.stratum)
         if len(strata) < 2:
-            return cls(None, {})
-        each = 1 - (1 - target.confidence) / len(strata)
-        missed: int | None = None
-        worst: tuple[float, int, int, int] = (2.0, 0, 0, 0)
-        for stratum in strata:
-            inside = items.stratum == stratum
-            found = tally(generous[inside], target.burst, target.confidence)
-            if missed is None and found.refutes(target.share, each):
-                missed = int(stratum)
-            outside = found.n - found.within
-            worst = min(worst, (found.within / found.n, int(stratum), outside, found.n))
-        details = {"stratum": worst[1], "of": len(strata), "exceeding": worst[2], "n": worst[3]}
-        return cls(missed, {"worst_phase": details, "missed_phase": missed})
+            return cls(None, None, {})
+        tallies = {
+            int(stratum): Tally.to_refute(
+                generous[items.stratum == stratum], target.burst, target.confidence
+            )
+            for stratum in strata
+        }
+        shared_out = 1 - (1 - target.confidence) / len(tallies)  # Bonferroni
+        missed, suspect = (
+            next((s for s, found in tallies.items() if found.refutes(target.share, at)), None)
+            for at in (shared_out, target.confidence)
+        )
+        worst, found = min(tallies.items(), key=lambda each: each[1].within / each[1].n)
+        details = {
+            "worst_phase": {
+                "stratum": worst,
+                "of": len(tallies),
+                "exceeding": found.n - found.within,
+                "n": found.n,
+            },
+            "missed_phase": missed,
+            "suspect_phase": suspect,
+        }
+        return cls(missed, suspect, details)
 
 
 @dataclass(frozen=True, slots=True)

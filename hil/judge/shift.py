@@ -10,7 +10,7 @@ import numpy as np
 from hil.judge.evidence import NEVER, Evidence, Times
 from hil.judge.finding import Finding
 from hil.judge.judgement import Reason
-from hil.judge.share import tally
+from hil.judge.share import Tally
 from hil.judge.uncertainty import Uncertainty
 from hil.judge.wording import at_most, span
 from hil.samples.table import taken
@@ -74,6 +74,10 @@ def judge_shift(
     confidence = target.confidence
     halved = 1 - (1 - confidence) / 2
     late = _Late.of(target, loaded, alone)
+    effects = late.to_show[0].effect, late.to_show[1].effect
+    late_loaded, late_alone = (
+        int((~(seen.within(target.bound_ns) | seen.bracketed)).sum()) for seen in (loaded, alone)
+    )
     base = np.sort(alone.delay_ns[alone.within(NEVER - 1) & ~alone.bracketed])
     base_value = quantile.nearest_rank(base, target.quantile) if base.size else 0
     margin = max(target.limit_ns, round(target.relative * (base_value or 0)))
@@ -82,17 +86,21 @@ def judge_shift(
         _bounded(alone, _NOTHING),
         target.quantile,
         confidence,
-        late.effects,
+        effects,
     )
     mild = quantile_shift(
-        _bounded(loaded, _NOTHING), _bounded(alone, NEVER), target.quantile, halved, late.effects
+        _bounded(loaded, _NOTHING),
+        _bounded(alone, NEVER),
+        target.quantile,
+        halved,
+        (late.to_refute[0].effect, late.to_refute[1].effect),
     )
     seen = quantile_shift(
         np.sort(loaded.delay_ns[taken(loaded.delay_ns)]),
         np.sort(alone.delay_ns[taken(alone.delay_ns)]),
         target.quantile,
         confidence,
-        late.effects,
+        effects,
     )
     growth_high, growth_low = late.high(confidence), late.low(halved)
     met = (
@@ -107,10 +115,10 @@ def judge_shift(
         "figure": f"p{target.quantile * 100:g}",
         "bound_ns": target.bound_ns,
         "margin_ns": margin,
-        "late_loaded": late.loaded_mild,
-        "late_alone": late.alone_mild,
+        "late_loaded": late_loaded,
+        "late_alone": late_alone,
         "n_alone": alone.n,
-        "late_growth": late.loaded_mild / loaded.n - late.alone_mild / alone.n,
+        "late_growth": late_loaded / loaded.n - late_alone / alone.n,
         "late_growth_low": growth_low,
         "late_growth_high": growth_high,
         "epsilon": target.epsilon,
@@ -125,12 +133,12 @@ def judge_shift(
         undecided=Reason.UNDECIDED,
         sentence=_sentence(target, (loaded, alone), seen, margin, details),
         n=loaded.n,
-        exceeding=late.loaded_mild,
+        exceeding=late_loaded,
         bracketed=int(loaded.bracketed.sum()),
         figure=seen.value,
         figure_low=mild.low,
         figure_high=hard.high,
-        design_effect=max(late.effects),
+        design_effect=max(effects),
         required=for_zero_failures(target, 1),
         details=details,
     )
@@ -138,44 +146,39 @@ def judge_shift(
 
 @dataclass(frozen=True, slots=True)
 class _Late:
-    """Late packets of both runs, counted hard and mild, with their design effects."""
+    """Who was in time under load and alone, counted against the claim for PASS, for it for FAIL."""
 
-    loaded: int
-    alone: int
-    loaded_strict: int
-    alone_strict: int
-    loaded_mild: int
-    alone_mild: int
-    effects: tuple[float, float]
+    to_show: tuple[Tally, Tally]
+    to_refute: tuple[Tally, Tally]
 
     @classmethod
     def of(cls, target: ShiftTarget, loaded: Evidence, alone: Evidence) -> _Late:
-        strict = [~(seen.within(target.bound_ns) & ~seen.bracketed) for seen in (loaded, alone)]
-        mild = [~(seen.within(target.bound_ns) | seen.bracketed) for seen in (loaded, alone)]
-        effects = [tally(~late, target.burst, target.confidence).effect for late in strict]
+        strict = [seen.within(target.bound_ns) & ~seen.bracketed for seen in (loaded, alone)]
+        mild = [seen.within(target.bound_ns) | seen.bracketed for seen in (loaded, alone)]
+        burst, confidence = target.burst, target.confidence
         return cls(
-            loaded.n,
-            alone.n,
-            int(strict[0].sum()),
-            int(strict[1].sum()),
-            int(mild[0].sum()),
-            int(mild[1].sum()),
-            (effects[0], effects[1]),
+            (
+                Tally.to_show(strict[0], burst, confidence),
+                Tally.to_show(mild[1], burst, confidence),
+            ),
+            (
+                Tally.to_refute(mild[0], burst, confidence),
+                Tally.to_refute(strict[1], burst, confidence),
+            ),
         )
 
     def high(self, confidence: float) -> float:
         """Upper limit of the growth of the late share."""
-        return self._limits(self.loaded_strict, self.alone_mild, confidence)[1]
+        return _growth(*self.to_show, confidence)[1]
 
     def low(self, confidence: float) -> float:
         """Lower limit of the growth of the late share."""
-        return self._limits(self.loaded_mild, self.alone_strict, confidence)[0]
+        return _growth(*self.to_refute, confidence)[0]
 
-    def _limits(self, loaded: int, alone: int, confidence: float) -> tuple[float, float]:
-        first, second = self.effects
-        return proportion.newcombe(
-            loaded / first, self.loaded / first, alone / second, self.alone / second, confidence
-        )
+
+def _growth(loaded: Tally, alone: Tally, confidence: float) -> tuple[float, float]:
+    """Limits of the late share under load less that alone: of the share in time the other way."""
+    return proportion.newcombe(*alone.effective, *loaded.effective, confidence)
 
 
 def _sentence(

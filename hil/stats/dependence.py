@@ -39,7 +39,13 @@ def variance_ratio_upper(run_lengths: ArrayLike, confidence: float = 0.95) -> fl
     return float(_upper(_lengths(run_lengths)[None], confidence)[0])
 
 
-def design_effect(run_lengths: ArrayLike, b0: float, confidence: float = 0.95) -> float:
+def design_effect(
+    run_lengths: ArrayLike,
+    b0: float,
+    confidence: float = 0.95,
+    *,
+    between: ArrayLike | None = None,
+) -> float:
     """The factor D by which counts of a bursty stream are divided before they are judged.
 
     D = max(2 b0 - 1, `variance_ratio_upper`). `b0` is the design burst length in packets, declared
@@ -47,17 +53,26 @@ def design_effect(run_lengths: ArrayLike, b0: float, confidence: float = 0.95) -
     when the runs that did not happen cannot be measured. It keeps the error of a verdict where
     runs are no more scattered than geometric ones of mean `b0`, that is E[L^2]/E[L] <= 2 b0 - 1.
 
+    With `between` the smaller of the two observed limits counts. A stream that alternates between
+    geometric runs of means b and g has a variance 2 b g / (b + g) - 1 times that of independent
+    packets, which exceeds neither 2 b - 1 nor 2 g - 1. It matters where failures prevail: one run
+    that fills the whole stream would else be a single event, and decide nothing.
+
     Args:
         run_lengths: lengths, in packets, of the runs of consecutive packets that were not in time.
         b0: the declared design burst length, at least 1.
         confidence: of the observed limit.
+        between: lengths of the runs of packets in time between them.
 
     Raises:
         ValueError: b0 below 1, a run shorter than 1, or not 0 < confidence < 1.
     """
     if not b0 >= 1:
         raise ValueError(f"a design burst length is at least 1 packet; got {b0}")
-    return max(2 * b0 - 1, variance_ratio_upper(run_lengths, confidence))
+    seen = variance_ratio_upper(run_lengths, confidence)
+    if between is not None:
+        seen = min(seen, variance_ratio_upper(between, confidence))
+    return max(2 * b0 - 1, seen)
 
 
 def design_effects(
