@@ -48,12 +48,8 @@ def offered(measurement: Measurement, rows: Table, traffic: Traffic) -> Offered:
         rows: the samples of packets that were sent.
         traffic: what was promised.
     """
-    column = _column(measurement, rows)
-    sent, intended = rows[column], rows["intended_ns"]
-    known = taken(sent) & taken(intended)
-    distance = np.where(known, sent - np.where(known, intended, sent), 0)
-    if known.any() and CLOCK_OF[column] != CLOCK_OF["intended_ns"]:
-        distance[known] -= np.int64(np.median(distance[known]))
+    column, distance, known = _off_schedule(measurement, rows)
+    sent = rows[column]
     tolerance = round(traffic.tolerance * traffic.interval_ns)
     beyond = np.zeros(len(rows), np.bool_)
     stamped = np.flatnonzero(taken(sent))
@@ -66,6 +62,29 @@ def offered(measurement: Measurement, rows: Table, traffic: Traffic) -> Offered:
         worst_ns=int(np.abs(distance[known]).max()) if known.any() else None,
         source=column,
     )
+
+
+def off_grid_share(measurement: Measurement, tolerance: float = 0.25) -> float | None:
+    """The share of packets that left more than `tolerance` of the interval off their schedule.
+
+    None where nothing was stamped, or the traffic has no interval.
+    """
+    _, distance, known = _off_schedule(measurement, measurement.samples)
+    if measurement.interval_ns is None or not known.any():
+        return None
+    off = np.abs(distance[known]) > round(tolerance * measurement.interval_ns)
+    return float(off.mean())
+
+
+def _off_schedule(measurement: Measurement, rows: Table) -> tuple[str, NDArray[np.int64], Flags]:
+    """By which stamps packets left, how far off the intended time, and where that is known."""
+    column = _column(measurement, rows)
+    sent, intended = rows[column], rows["intended_ns"]
+    known = taken(sent) & taken(intended)
+    distance = np.where(known, sent - np.where(known, intended, sent), 0)
+    if known.any() and CLOCK_OF[column] != CLOCK_OF["intended_ns"]:
+        distance[known] -= np.int64(np.median(distance[known]))
+    return column, distance, known
 
 
 def _column(measurement: Measurement, rows: Table) -> str:

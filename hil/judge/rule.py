@@ -7,6 +7,7 @@ docs/explanation/method.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from hil.judge.event import events_of, judge_events, judge_goodput
 from hil.judge.evidence import MOST_BRACKETED, Evidence, evidence, implausible
 from hil.judge.finding import Finding, verdict
 from hil.judge.judgement import Judgement, Reason
-from hil.judge.offered import contradictions
+from hil.judge.offered import contradictions, off_grid_share
 from hil.judge.share import items_of, judge_share
 from hil.judge.shift import beside_wire, judge_shift
 from hil.judge.uncertainty import Uncertainty, late_delivery, uncertainty, unfit, warnings
@@ -48,6 +49,7 @@ class _Case:
     found: Uncertainty
     against: Measurement | None = None
     against_seen: Evidence | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def judge(
@@ -88,6 +90,8 @@ def judge_bound(
 ) -> Judgement:
     """Judges a measurement against a bound given by hand, outside any profile.
 
+    No schedule was promised, so packets that left off theirs are judged, and warned of.
+
     Args:
         measurement: one flow in one direction.
         limit_ns: the delay that counts as in time.
@@ -107,7 +111,14 @@ def judge_bound(
     )
     seen = evidence(measurement, None, limit_ns)
     found = uncertainty(measurement, "delay", share)
-    return _judge(_Case("bound", target, None, None, measurement, seen, found))
+    off = off_grid_share(measurement)
+    said: tuple[str, ...] = ()
+    if off:
+        said = (
+            f"{at_most(off)} of packets left more than a quarter of the interval off their "
+            "schedule, and are judged as they were offered",
+        )
+    return _judge(_Case("bound", target, None, None, measurement, seen, found, warnings=said))
 
 
 def _case(
@@ -144,6 +155,13 @@ def _due_ns(target: AnyPacketTarget) -> int:
     if isinstance(target, GoodputTarget):
         return target.window_ns
     return max(target.limit_ns, getattr(target, "bound_ns", None) or 0)
+
+
+def _shortest_ns(target: AnyPacketTarget) -> int | None:
+    """The shortest time that the time source must resolve; None where no time is judged."""
+    if isinstance(target, GoodputTarget):
+        return None
+    return min(target.limit_ns, getattr(target, "bound_ns", None) or target.limit_ns)
 
 
 def _judge(case: _Case) -> Judgement:
@@ -188,7 +206,7 @@ def _void(case: _Case) -> tuple[Reason, str] | None:
         found = _void_side(case, measurement, seen)
         if found is not None:
             return found[0], where + found[1]
-    limit = case.target.limit_ns if not isinstance(case.target, GoodputTarget) else None
+    limit = _shortest_ns(case.target)
     if limit is not None and (words := unfit(case.found, limit)):
         return Reason.UNFIT, words
     if case.measurement.direction == "loop" and isinstance(case.target, WithinTarget):
@@ -233,10 +251,10 @@ def _finding(case: _Case) -> Finding:
 def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> Judgement:
     target, measurement, found = case.target, case.measurement, case.found
     wire: dict[str, Any] = {}
-    said = list(finding.warnings)
+    said = [*case.warnings, *finding.warnings]
     if word not in (Verdict.INVALID, Verdict.NOT_RUN):
-        if not isinstance(target, GoodputTarget):
-            said += warnings(found, target.limit_ns, _share_of(target))
+        if (limit := _shortest_ns(target)) is not None:
+            said += warnings(found, limit, _share_of(target))
         if isinstance(target, WithinTarget) and target.metric == "loop_time":
             wire = _wire(case)
             said += [] if wire else ["no loop over the wire to compare with"]
@@ -264,7 +282,7 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         statistic=target.statistic,
         verdict=word,
         reason=reason,
-        sentence=_sentence(case, finding, word, reason, wire),
+        sentence=_sentence(case, finding, word, reason, wire, said),
         n=finding.n,
         exceeding=finding.exceeding,
         bracketed=bracketed,
@@ -304,7 +322,12 @@ def _wire(case: _Case) -> dict[str, Any]:
 
 
 def _sentence(
-    case: _Case, finding: Finding, word: Verdict, reason: Reason, wire: dict[str, Any]
+    case: _Case,
+    finding: Finding,
+    word: Verdict,
+    reason: Reason,
+    wire: dict[str, Any],
+    said: Sequence[str],
 ) -> str:
     words = f"{case.target.id} {case.measurement.direction}: {finding.sentence}"
     if word in (Verdict.INVALID, Verdict.NOT_RUN):
@@ -315,6 +338,8 @@ def _sentence(
         words += f"; {finding.if_met}"
     if reason is Reason.PHASE_MISSED:
         words += "; one phase misses the target by itself"
+    if reason is Reason.PHASE_SUSPECT:
+        words += "; the pool shows the target and one phase, looked at alone, misses it"
     if wire:
         words += (
             f"; median {span(wire['median_ns'])} over 5G and {span(wire['wire_median_ns'])} over "
@@ -323,8 +348,8 @@ def _sentence(
         )
     if not case.measurement.complete:
         words += "; the run was cut short, so it passes nothing"
-    if isinstance(case.target, GoodputTarget):
-        return words
-    floor = format_duration(case.found.floor_ns)
-    at = "" if case.target.share is None else " at that share"
-    return f"{words}; U_cm {format_duration(case.found.common_mode_ns)}, floor {floor}{at}"
+    if not isinstance(case.target, GoodputTarget):
+        floor = format_duration(case.found.floor_ns)
+        at = "" if case.target.share is None else " at that share"
+        words += f"; U_cm {format_duration(case.found.common_mode_ns)}, floor {floor}{at}"
+    return "; ".join((words, *(f"warning: {each}" for each in said)))

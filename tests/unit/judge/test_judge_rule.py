@@ -201,6 +201,18 @@ def test_an_error_between_a_tenth_and_a_quarter_is_a_warning(
     judged = one(measure(cyclic.traffic, 1000, common_ns=MS, floor_ns=MS), cyclic)
     assert judged.verdict is not Verdict.INVALID
     assert any("more than a tenth" in warning for warning in judged.details["warnings"])
+    assert "warning: the time source is off by up to 2 ms, more than a tenth" in judged.sentence
+
+
+def test_a_down_event_needs_a_time_source_fit_for_its_bound_too(
+    measure: Measure, profile: Profile
+) -> None:
+    """A long survival time does not excuse an error that the deadline cannot bear."""
+    even = profile["SD-2"]
+    down = even.target("SD-2c").model_copy(update={"limit_ns": 1_000 * MS})
+    patient = even.model_copy(update={"targets": (down,)})
+    judged = one(measure(even.traffic, 1000, floor_ns=2 * MS), patient)
+    assert (judged.verdict, judged.reason) == (Verdict.INVALID, Reason.UNFIT)
 
 
 def _with_qos(requirement: Requirement, **changed: int) -> Requirement:
@@ -394,6 +406,17 @@ class TestBoundByHand:
         burst = measure(cyclic.traffic, 10_000, lost=[10, 11, 12, 13])
         assert judge_bound(lone, 10 * MS, 0.999).verdict is Verdict.PASS
         assert judge_bound(burst, 10 * MS, 0.999).verdict is Verdict.INCONCLUSIVE
+
+    def test_it_says_what_it_takes_for_granted(self, measure: Measure, cyclic: Requirement) -> None:
+        """No burst length is declared and no schedule promised: the sentence says both."""
+        late = np.zeros(10_000, np.int64)
+        late[::1000] = 2_600_000
+        judged = judge_bound(measure(cyclic.traffic, 10_000, late_ns=late), 10 * MS, 0.999)
+        assert judged.verdict is Verdict.PASS
+        assert "with no burst length declared" in judged.sentence
+        assert "warning: 0.10 % of packets left more than a quarter" in judged.sentence
+        punctual = judge_bound(measure(cyclic.traffic, 10_000), 10 * MS, 0.999)
+        assert "warning" not in punctual.sentence
 
 
 class TestValue:
