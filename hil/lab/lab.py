@@ -22,10 +22,10 @@ _HOME_S: Final = 10.0
 class Lab:
     """The devices of a testbed by name; each opens when it is first asked for.
 
-    At a normal end each device is restored as it was found; at an abnormal end each goes to its
-    safe state and nothing is restored, because the state as found may set a machine in motion.
-    Both go in reverse order of opening, each step bounded in time, one failure not stopping the
-    rest.
+    At a normal end each device is restored as it was found, and goes to its safe state where that
+    fails; at an abnormal end each goes to its safe state and nothing is restored, because the state
+    as found may set a machine in motion. Both go in reverse order of opening, each step bounded in
+    time, one failure not stopping the rest.
     """
 
     def __init__(
@@ -77,33 +77,51 @@ class Lab:
         faults: list[str] = []
         while self._open:
             name, (device, found) = self._open.popitem()
-            step = device.safe_state if abnormal else lambda d=device, f=found: d.restore(f)
-            word = "safe state" if abnormal else "restored as found"
-            try:
-                bounded(step, f"{name}: {word}", _HOME_S)
-                self._journal(name, word)
-            except Exception as error:
-                faults.append(f"{name}: not {word}: {error}")
-                self._journal(name, faults[-1])
-            with suppress(RigError):
+            faults += self._home(name, device, None if abnormal else found)
+            with suppress(Exception):
                 bounded(device.close, f"{name}: close", _HOME_S)
         if self._lease is not None:
             self._lease.give_back()
         if faults:
             raise RigError("; ".join(faults))
 
+    def _home(self, name: str, device: Device, found: Mapping[str, Any] | None) -> list[str]:
+        """Restores a device as found, else drives it to its safe state; what failed, in words."""
+        faults: list[str] = []
+        steps: list[tuple[str, Callable[[], None]]] = [("safe state", device.safe_state)]
+        if found is not None:
+            steps.insert(0, ("restored as found", lambda: device.restore(found)))
+        for word, step in steps:
+            try:
+                bounded(step, f"{name}: {word}", _HOME_S)
+            except Exception as error:
+                faults.append(f"{name}: not {word}: {error}")
+                self._note(name, faults[-1])
+            else:
+                self._note(name, word)
+                break
+        return faults
+
+    def _note(self, name: str, text: str) -> None:
+        # A record that cannot be written must not keep the next device from coming home.
+        with suppress(RigError):
+            self._journal(name, text)
+
     def _start(self, name: str) -> tuple[Device, Mapping[str, Any]]:
         config = world.resolve(self.testbed.devices[name])
         device = self._registry.create(name, config)
         try:
-            device.open()
-            found = device.snapshot()
+            try:
+                device.open()
+                found = device.snapshot()
+                identity = device.identify()
+            finally:
+                for secret in revealed():  # also a refusal may quote one
+                    register(secret)
+            self._journal(name, f"opened: {identity}")
         except BaseException:
             device.close()  # half-open hardware is closed again
             raise
-        for secret in revealed():
-            register(secret)
-        self._journal(name, f"opened: {device.identify()}")
         return device, found
 
 

@@ -62,8 +62,8 @@ class Guard:
             text = f"{name}({', '.join(words)})"
             try:
                 result = attribute(*args, **kwargs)
-            except Exception as error:
-                self._journal(self._device.name, f"{text} failed: {error}")
+            except BaseException as error:  # also an interruption: it may have been half done
+                self._journal(self._device.name, f"{text} failed: {str(error) or repr(error)}")
                 raise
             self._journal(self._device.name, text if result is None else f"{text} -> {result!r}")
             return result

@@ -111,3 +111,16 @@ def test_what_a_step_of_the_way_home_raises_is_raised() -> None:
 
     with pytest.raises(UnsafeOperation):
         bounded(refuse, "plc1: safe state", 5)
+
+
+def test_an_action_that_was_interrupted_is_written_down() -> None:
+    class Press:
+        name = "press"
+
+        def write(self, value: int) -> None:
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        Guard(Press(), lambda device, text: said.append(f"{device}: {text}")).write(1)
+    assert said == ["press: write(1) failed: KeyboardInterrupt()"]
