@@ -112,6 +112,56 @@ def doctor(
     return verb(testbed)
 
 
+targets_app = typer.Typer(
+    help="What a profile promises, how it is decided, and what a night can prove.",
+    no_args_is_help=True,
+)
+app.add_typer(targets_app, name="targets")
+ProfileName = Annotated[str, typer.Option("--targets", help="Profile file or name.")]
+
+
+@targets_app.command("list")
+def targets_list(targets: ProfileName = "5gdn") -> int:
+    """One line for each requirement."""
+    from hil.cli.targets import listed as verb
+
+    return verb(targets)
+
+
+@targets_app.command("show")
+def targets_show(
+    id: Annotated[str, typer.Argument(help="Requirement.")], targets: ProfileName = "5gdn"
+) -> int:
+    """Everything that the profile says of a requirement."""
+    from hil.cli.targets import show as verb
+
+    return verb(id, targets)
+
+
+@targets_app.command("explain")
+def targets_explain(
+    id: Annotated[str, typer.Argument(help="Requirement or target.")],
+    targets: ProfileName = "5gdn",
+) -> int:
+    """How a target is decided, how much that takes, and what each plan can say."""
+    from hil.cli.targets import explain as verb
+
+    return verb(id, targets)
+
+
+@targets_app.command("plan")
+def targets_plan(
+    ids: Annotated[list[str] | None, typer.Argument(help="Requirements; all by default.")] = None,
+    targets: ProfileName = "5gdn",
+    plan: Annotated[str, typer.Option(help="smoke, full or soak.")] = "full",
+    budget: Annotated[str | None, typer.Option(help="Time there is, as in '2 h'.")] = None,
+) -> int:
+    """The runs of a plan: packets, minutes, power, and what they can show."""
+    from hil.cli.targets import plan as verb
+
+    return verb(ids or [], targets, plan, budget)
+
+
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(help="Where to make it.")]) -> int:
     """Make a repository for a lab: a testbed, one suite, a CI file."""

@@ -125,7 +125,7 @@ class Forecast:
 def forecast(profile: Profile, plan: Plan) -> tuple[Forecast, ...]:
     """One line for each target of a profile."""
     return tuple(
-        _forecast(requirement, target, plan)
+        forecast_of(requirement, target, plan.packets(requirement))
         for requirement in profile.requirements
         for target in requirement.targets
     )
@@ -139,8 +139,8 @@ def power_of_all(forecasts: Iterable[Forecast]) -> float:
     return math.prod(each.power for each in forecasts if each.power is not None)
 
 
-def _forecast(requirement: Requirement, target: Target, plan: Plan) -> Forecast:
-    count = plan.packets(requirement)
+def forecast_of(requirement: Requirement, target: Target, count: int) -> Forecast:
+    """What so many packets, frames or repetitions can say of one target."""
     hours = count * requirement.interval_ns / _HOUR_NS
     chance: float | None = None
     supported: float | None = None
