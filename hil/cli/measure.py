@@ -330,6 +330,7 @@ def _conclude(
     options: Options, request: _Request, measurement: Measurement, *, interrupted: bool
 ) -> int:
     """Judge, print, and turn it into an exit code."""
+    from hil.judge.offered import off_grid_share
     from hil.samples.summarise import summarise
 
     judgement: Judgement | None = None
@@ -342,7 +343,7 @@ def _conclude(
             reasons = [judgement.sentence]
     summary = summarise(measurement, bound_ns=request.bound_ns)
     summary |= _conclusion(reasons, judgement)
-    summary["off_grid_share"] = _off_grid(measurement)
+    summary["off_grid_share"] = off_grid_share(measurement)
     summary["conditions"] = dict(measurement.conditions)
     if options.json:
         _print_object(summary)
@@ -380,18 +381,6 @@ def _conclusion(reasons: list[str], judgement: Judgement | None) -> dict[str, An
         "verdict": verdict,
         "judgement": judgement.to_json() if judgement is not None else None,
     }
-
-
-def _off_grid(measurement: Measurement) -> float | None:
-    """The share of packets that left more than a quarter of the interval off their grid."""
-    from hil.samples import metrics
-    from hil.samples.table import taken
-
-    late = metrics.send_lateness_ns(measurement.samples, "kernel")
-    late = late[taken(late)]
-    if not late.size or not measurement.interval_ns:
-        return None
-    return float((abs(late) > measurement.interval_ns // 4).mean())
 
 
 def _print_object(fields: dict[str, Any]) -> None:
@@ -444,7 +433,8 @@ def _print_table(
     )
     for each in source:
         console.print(f"  {each}")
-    if summary["off_grid_share"]:
+    warned = summary["judgement"] is not None and summary["valid"]  # by the judgement's sentence
+    if summary["off_grid_share"] and not warned:
         console.print(
             f"offered traffic: {summary['off_grid_share'] * 100:.2g} % of packets left more than a "
             f"quarter of the interval off their grid"
