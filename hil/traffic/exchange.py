@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import select
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +109,7 @@ class Lines:
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
         self._rest = b""
+        self._heard: deque[dict[str, Any]] = deque()
         self.closed = False
         os.set_blocking(source, False)
 
@@ -119,8 +121,17 @@ class Lines:
             self.closed = True
 
     def receive(self, timeout_s: float = 0.0) -> Iterator[dict[str, Any]]:
-        """The lines that have come, waiting up to `timeout_s` for the first byte."""
-        if self.closed or not select.select([self._source], [], [], timeout_s)[0]:
+        """The lines that have come, waiting up to `timeout_s` for the first byte.
+
+        Those that the caller does not get to are kept for the next call.
+        """
+        if not self._heard and not self.closed:
+            self._hear(timeout_s)
+        while self._heard:
+            yield self._heard.popleft()
+
+    def _hear(self, timeout_s: float) -> None:
+        if not select.select([self._source], [], [], timeout_s)[0]:
             return
         while True:
             try:
@@ -132,4 +143,4 @@ class Lines:
                 break
             self._rest += piece
         *complete, self._rest = self._rest.split(b"\n")
-        yield from (json.loads(line) for line in complete if line.strip())
+        self._heard.extend(json.loads(line) for line in complete if line.strip())

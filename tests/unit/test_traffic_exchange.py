@@ -74,6 +74,16 @@ def test_lines_arrive_whole_however_they_were_cut() -> None:
     os.close(source)
 
 
+def test_an_order_to_stop_right_behind_the_order_to_go_is_not_lost() -> None:
+    source, sink = os.pipe()
+    lines = Lines(source, sink)
+    os.write(sink, b'{"go": 1}\n{"stop": true}\n')
+    assert next(lines.receive(1)) == {"go": 1}
+    assert list(lines.receive()) == [{"stop": True}]
+    os.close(sink)
+    os.close(source)
+
+
 def test_a_far_end_that_is_gone_is_noticed() -> None:
     source, sink = os.pipe()
     os.close(source)
