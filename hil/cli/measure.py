@@ -217,6 +217,7 @@ def _port(text: str, bench: Testbed | None) -> Port:
 
 def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
     from hil.traffic import Flow, periodic
+    from hil.traffic.floor import stored
 
     tx, rx = _port(options.tx, bench), _port(options.rx, bench)
     layer: Any = options.layer or ("udp" if "raw-ip" in (tx.kind, rx.kind) else "ethernet")
@@ -235,6 +236,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
             "count": request.count,
         },
         interval_ns=request.interval_ns,
+        floor=stored(tx, rx),
         simulated=bench is not None and bench.world is not None,
     )
     flow.check()

@@ -14,6 +14,7 @@ from hil.samples.measurement import Measurement
 from hil.targets import Traffic
 from hil.testbed import PathKind, Route, Testbed
 from hil.traffic import Flow, Port, Progress, RunInterrupted, resolve_port, run
+from hil.traffic.floor import stored
 
 Way = Literal["uplink", "downlink"]
 
@@ -163,6 +164,7 @@ class Path:
             direction=direction,
             traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
             interval_ns=traffic.interval_ns,
+            floor=stored(tx, rx),
             simulated=self.bench.testbed.world is not None,
         )
 

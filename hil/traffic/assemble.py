@@ -148,6 +148,14 @@ def _budget(
             "both ports are ends of one veth pair: both stamps fall inside one send call, so the "
             "delay is an artefact of the host and not a transport delay"
         )
+    if flow.floor is not None and timing == Timing("kernel", "kernel"):
+        sources.append(flow.floor.words)
+        if flow.floor.floor_ns.size:
+            return Budget(
+                common_mode_ns=round(2 * rate_ns / np.sqrt(3)),
+                floor_ns=flow.floor.floor_ns,
+                sources=tuple(sources),
+            )
     virtual = flow.tx.driver == flow.rx.driver == "veth"
     half = _VETH_NS if virtual else _NIC_NS
     if timing != Timing("kernel", "kernel"):
@@ -178,6 +186,11 @@ def _invalid(flow: Flow, counts: Counts, port: Mapping[str, Any], run: Taken) ->
             f"the receive ring of {flow.rx.name} overflowed by {port['ring_drops']:,} frames: "
             f"what was lost there is not the network's loss"
         )
+    if port["went_down"] and missing:
+        reasons.append(
+            f"{flow.rx.name} was taken down on this host while the run lasted: what was lost then "
+            f"is not the network's loss"
+        )
     dropped = run.host["counters"]["rx_dropped"].get(flow.rx.name, 0)
     if dropped and missing:
         reasons.append(
@@ -207,6 +220,7 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
         "receiver": {
             "frames": port["frames"],
             "ring_drops": port["ring_drops"],
+            "went_down": port["went_down"],
             "warm_up_received": port["warm_up"],
         },
         "ports": {

@@ -11,6 +11,7 @@ import numpy as np
 from hil.errors import UsageError
 from hil.samples.measurement import Direction
 from hil.samples.table import PLANNED, Table
+from hil.traffic.floor import Floor
 from hil.traffic.port import Port
 from hil.wire import probe
 from hil.wire.trailer import FORMATS
@@ -33,7 +34,8 @@ class Flow:
     last payload the probe and the filler take the place of; None makes one from the ports.
     `dscp` is used where `template` is None. `routed` says that an IP router lies between, which
     may change what routers change: hop limit, DSCP and ECN, addresses and ports (NAT), and the
-    checksums with them; None decides by whether there is a next hop.
+    checksums with them; None decides by whether there is a next hop. `floor` is the stored floor of
+    these ports in this direction, None where there is none (`hil.traffic.floor.stored`).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Flow:
     direction: Direction = "uplink"
     traffic: Mapping[str, Any] = field(default_factory=dict)
     interval_ns: int | None = None
+    floor: Floor | None = None
     simulated: bool = False
 
     def check(self) -> None:
