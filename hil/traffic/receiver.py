@@ -48,6 +48,7 @@ class _Inlet:
         self.foreign = 0
         self.warm_up = 0
         self.frames = 0
+        self.went_down = 0
         self._held: list[socket.socket] = []
         link = probe.ETHERNET_HEADER if order["kind"] == "ethernet" else 0
         longest = max(length for flow in flows for length in flow.shapes)
@@ -171,20 +172,22 @@ class Receiver:
         while not self._lines.closed and not self._finish:
             self._clock.look(time.monotonic_ns())
             self._hear()
-            self._rest(busy=self._turn())
+            self._rest(busy=self._turn() > 0)
         if self._lines.closed:
             return
-        while self._turn():
-            pass
+        # A ring full is all that can have come by now; others may go on sending for ever.
+        left = sum(inlet.ring.slots for inlet in self._inlets)
+        while left > 0 and (seen := self._turn()):
+            left -= seen
         self._lines.send({"done": self._report()})
 
-    def _turn(self) -> bool:
-        busy = False
+    def _turn(self) -> int:
+        total = 0
         for inlet in self._inlets:
             seen, lost = inlet.turn(self._arrived)
-            busy |= seen > 0
+            total += seen
             self._overrun += lost
-        return busy
+        return total
 
     def _hear(self) -> None:
         for line in self._lines.receive():
@@ -199,7 +202,10 @@ class Receiver:
         if busy:
             time.sleep(TICK_NS / 1e9)
             due = start + TICK_NS
-        elif self._poll.poll(_IDLE_NS // 1_000_000):
+        elif ready := self._poll.poll(_IDLE_NS // 1_000_000):
+            if any(event & select.POLLERR for _, event in ready):
+                for inlet in self._inlets:
+                    inlet.went_down += inlet.ring.fault() != 0
             return
         else:
             due = start + _IDLE_NS
@@ -213,6 +219,7 @@ class Receiver:
                     "foreign": inlet.foreign,
                     "warm_up": inlet.warm_up,
                     "ring_drops": inlet.ring.dropped(),
+                    "went_down": inlet.went_down,
                 }
                 for inlet in self._inlets
             },

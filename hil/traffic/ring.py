@@ -113,6 +113,13 @@ class ReceiveRing:
         stamps = np.where(stamped, heads[:, 4] * 1_000_000_000 + heads[:, 5], NOT_TAKEN)
         return Batch(payload, lengths, captured, stamps)
 
+    def fault(self) -> int:
+        """The pending error of the socket, 0 for none: ENETDOWN once the interface went down.
+
+        Until it is taken, poll(2) has something to report and never waits.
+        """
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
     def dropped(self) -> int:
         """Frames there was no room for since the last call."""
         _, drops = struct.unpack(

@@ -166,7 +166,7 @@ def test_tagged_routed_and_bare_ip_paths_are_measured_like_any_other() -> None:
 
 
 def test_refused_sends_are_lost_and_leave_the_other_stamps_in_place() -> None:
-    seen = on_bench("link_down", count=1200)
+    seen = on_bench("link_down", count=1200, port="tx/d0")
     assert seen["states"] == ["down", "up"]
     assert seen["sent"] == 1200
     assert 0 < seen["send_failed"] <= seen["lost"]
@@ -175,6 +175,14 @@ def test_refused_sends_are_lost_and_leave_the_other_stamps_in_place() -> None:
     # A stamp put to the wrong packet would lie milliseconds off: before its own send, or far after.
     assert seen["most_early_ns"] < 0
     assert seen["slowest_ns"] < 1_000_000
+
+
+def test_a_receiving_port_that_was_taken_down_is_noticed_once_and_voids_the_loss() -> None:
+    seen = on_bench("link_down", count=1200, port="rx/d1")
+    assert seen["states"] == ["down", "up"]
+    assert 0 < seen["lost"] < 1200
+    assert seen["conditions"]["receiver"]["went_down"] == 1
+    assert any("rx/d1 was taken down" in reason for reason in seen["invalid"])
 
 
 def test_a_signal_ends_a_run_in_order_with_what_was_taken(tmp_path: Path) -> None:

@@ -275,14 +275,15 @@ def _pump(source: int, sink: int) -> None:
 
 
 def link_down(order: Mapping[str, Any]) -> Any:
-    """A run whose sending interface goes down in the middle and comes up again."""
+    """A run one of whose interfaces goes down in the middle and comes up again."""
     states: list[str] = []
+    space, interface = order["port"].split("/")
 
     def progress(state: Any) -> None:
         if not states and state.flows[0].sent:
             for word in ("down", "up"):
-                with inside("tx"), IPRoute() as netlink:
-                    index = netlink.link_lookup(ifname="d0")[0]
+                with inside(space), IPRoute() as netlink:
+                    index = netlink.link_lookup(ifname=interface)[0]
                     netlink.link("set", index=index, state=word)
                 states.append(word)
                 time.sleep(0.2)

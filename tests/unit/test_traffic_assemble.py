@@ -58,7 +58,7 @@ def arrived(trailers: bool = False) -> Any:
 
 
 def home(**changes: Any) -> Taken:
-    port_report = {"frames": COUNT, "foreign": 3, "warm_up": 20, "ring_drops": 0}
+    port_report = {"frames": COUNT, "foreign": 3, "warm_up": 20, "ring_drops": 0, "went_down": 0}
     fields: dict[str, Any] = {
         "run": 5,
         "complete": True,
@@ -170,6 +170,7 @@ def test_a_clock_step_spoils_the_packets_that_lie_across_it() -> None:
     ("change", "words"),
     [
         (lambda run: run.receiver["ports"]["rx"].update(ring_drops=4), "overflowed by 4"),
+        (lambda run: run.receiver["ports"]["rx"].update(went_down=1), "rx was taken down"),
         (lambda run: run.host["counters"]["rx_dropped"].update(rx=6), "dropped 6 frames"),
     ],
 )
