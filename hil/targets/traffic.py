@@ -8,6 +8,7 @@ rounding adds up over a run.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -92,7 +93,7 @@ class Pattern(Model):
     grant period, and DRX cycle."""
 
     strata: Annotated[int, Field(ge=1, le=1000)] = 10
-    """In how many phases of `phase_period` a plan offers the traffic."""
+    """In how many equal parts of `phase_period` the traffic is offered, and judged."""
 
     count: Annotated[int, Field(ge=1)] | None = None
     """How much of it a measurement offers, in packets, or in frames where it has frames."""
@@ -100,10 +101,47 @@ class Pattern(Model):
     qos: QosFlow | None = None
     """The QoS flow it belongs to."""
 
+    source: str | None = None
+    """Key, in `sources` of the profile, of what its figures are taken from or who chose them."""
+
+    note: str = ""
+    """Why these figures."""
+
     @property
     def overhead_bytes(self) -> int:
         """Bytes of a packet that carry no application data."""
         return HEADER[self.layer]
+
+    def schedule(self, count: int | None = None, *, seed: int = 0) -> Table:
+        """The plan of `count` packets, or of frames: a table of `PLANNED`, one row a packet.
+
+        It is sent in blocks of constant offset, one for each phase that the grid does not visit by
+        itself (`phases_ns`). A stratum is a part of the phase period, whichever block it is met in.
+
+        Args:
+            count: packets, or frames where it has frames; that of the traffic itself where None.
+            seed: draws where in the first stratum the run begins, and the sizes of video frames.
+
+        Raises:
+            ValueError: a count that is neither given nor known, or below 1.
+        """
+        count = self.count if count is None else count
+        if count is None or count < 1:
+            raise ValueError(f"a schedule needs at least one packet or frame; got {count}")
+        starts, interval_ns = self._grid(count)
+        phases = phases_ns(interval_ns, self.phase_period_ns, self.strata, seed)
+        block = np.arange(count, dtype=np.int64) * min(len(phases), count) // count
+        starts = starts + phases[block]
+        stratum = starts % self.phase_period_ns * self.strata // self.phase_period_ns
+        return self._packets(starts, stratum, seed)
+
+    @abstractmethod
+    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+        """Where `count` packets or frames begin, before any phase, and how far apart."""
+
+    @abstractmethod
+    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+        """The packets of what begins at `starts`."""
 
     def _check_packet(self, size: int, name: str) -> None:
         if size < SMALLEST[self.layer]:
@@ -129,11 +167,6 @@ def phases_ns(interval_ns: int, period_ns: int, strata: int, seed: int) -> NDArr
     return phases
 
 
-def _strata_of(count: int, strata: int) -> NDArray[np.int64]:
-    """The stratum of each of `count` items: consecutive blocks, equal to within one item."""
-    return np.arange(count, dtype=np.int64) * min(strata, count) // max(count, 1)
-
-
 class Periodic(Pattern):
     """One packet each interval: cyclic control, status, pose."""
 
@@ -154,23 +187,10 @@ class Periodic(Pattern):
         """Mean offered rate in bits per second."""
         return self.size * 8e9 / self.interval_ns
 
-    def schedule(
-        self,
-        count: int | None = None,
-        *,
-        seed: int = 0,
-        strata: int | None = None,
-        phase_period_ns: int | None = None,
-    ) -> Table:
-        """The plan of `count` packets: a table of `PLANNED`, in order of sending.
+    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+        return np.arange(count, dtype=np.int64) * self.interval_ns, self.interval_ns
 
-        Args:
-            count: packets; that of the traffic itself where None.
-            seed: draws where in the first stratum the run begins.
-            strata: phase strata; those of the traffic itself where None.
-            phase_period_ns: what the strata cover; that of the traffic itself where None.
-        """
-        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
+    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
         planned = np.zeros(len(starts), PLANNED)
         planned["seq"] = planned["frame"] = np.arange(len(starts))
         planned["stratum"] = stratum
@@ -185,12 +205,12 @@ class _Framed(Pattern):
     packet_size: Size = 1400
     """All packets of a frame but the last, which is as small as the rest allows."""
 
-    def _packets(
+    def _cut(
         self,
         starts: NDArray[np.int64],
         stratum: NDArray[np.int64],
         frame_sizes: NDArray[np.int64],
-        pacing_bps: int | None,
+        pacing_bps: int | None = None,
     ) -> Table:
         data = self.packet_size - self.overhead_bytes
         packets = -(-frame_sizes // data)
@@ -256,25 +276,12 @@ class Burst(_Framed):
         """Mean offered rate of application data in bits per second."""
         return self.frame_size * 8e9 / self.interval_ns
 
-    def schedule(
-        self,
-        count: int | None = None,
-        *,
-        seed: int = 0,
-        strata: int | None = None,
-        phase_period_ns: int | None = None,
-    ) -> Table:
-        """The plan of `count` frames: a table of `PLANNED`, one row a packet.
+    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+        return np.arange(count, dtype=np.int64) * self.interval_ns, self.interval_ns
 
-        Args:
-            count: frames; that of the traffic itself where None.
-            seed: draws where in the first stratum the run begins.
-            strata: phase strata; those of the traffic itself where None.
-            phase_period_ns: what the strata cover; that of the traffic itself where None.
-        """
-        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
+    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
         sizes = np.full(len(starts), self.frame_size, np.int64)
-        return self._packets(starts, stratum, sizes, self.pacing_bps)
+        return self._cut(starts, stratum, sizes, self.pacing_bps)
 
 
 class Video(_Framed):
@@ -306,24 +313,12 @@ class Video(_Framed):
         """From the start of a frame to the start of the next, rounded; the grid itself is not."""
         return round(1e9 / self.fps)
 
-    def schedule(
-        self,
-        count: int | None = None,
-        *,
-        seed: int = 0,
-        strata: int | None = None,
-        phase_period_ns: int | None = None,
-    ) -> Table:
-        """The plan of `count` frames: a table of `PLANNED`, one row a packet.
+    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+        starts = np.rint(np.arange(count, dtype=np.int64) * (1e9 / self.fps))
+        return starts.astype(np.int64), self.interval_ns
 
-        Args:
-            count: frames; that of the traffic itself where None.
-            seed: draws the sizes of the frames, and where in the first stratum the run begins.
-            strata: phase strata; those of the traffic itself where None.
-            phase_period_ns: what the strata cover; that of the traffic itself where None.
-        """
-        starts, stratum = _grid(self, count, seed, strata, phase_period_ns)
-        return self._packets(starts, stratum, self._frame_sizes(len(starts), seed), None)
+    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+        return self._cut(starts, stratum, self._frame_sizes(len(starts), seed))
 
     def _frame_sizes(self, count: int, seed: int) -> NDArray[np.int64]:
         draw = np.random.default_rng([seed, 0x56494445])
@@ -335,29 +330,3 @@ class Video(_Framed):
 
 Traffic = Annotated[Periodic | Burst | Video, Field(discriminator="pattern")]
 """Any traffic, told apart by its `pattern`."""
-
-
-def _grid(
-    traffic: Periodic | Burst | Video,
-    count: int | None,
-    seed: int,
-    strata: int | None,
-    phase_period_ns: int | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start of each packet or frame, and its stratum; a stratum is a block of constant phase."""
-    count = traffic.count if count is None else count
-    if count is None or count < 1:
-        raise ValueError(f"a schedule needs at least one packet or frame; got {count}")
-    index = np.arange(count, dtype=np.int64)
-    if isinstance(traffic, Video):
-        starts = np.rint(index * (1e9 / traffic.fps)).astype(np.int64)
-    else:
-        starts = index * traffic.interval_ns
-    phases = phases_ns(
-        traffic.interval_ns,
-        phase_period_ns or traffic.phase_period_ns,
-        strata or traffic.strata,
-        seed,
-    )
-    stratum = _strata_of(count, len(phases))
-    return starts + phases[stratum], stratum

@@ -52,6 +52,15 @@ def test_a_stratum_is_a_block_of_constant_phase() -> None:
     assert np.diff(planned["offset_ns"]).max() == 11 * MS
 
 
+def test_a_stratum_is_one_phase_though_the_grid_visits_several() -> None:
+    """4 ms in a period of 10 ms: five phases by itself, ten with two offsets, each judged."""
+    planned = periodic(size="100 B", interval="4 ms", count=1000).schedule(seed=3)
+    phase = planned["offset_ns"] % (10 * MS)
+    assert list(np.bincount(planned["stratum"])) == [100] * 10
+    for stratum in range(10):
+        assert len(np.unique(phase[planned["stratum"] == stratum])) == 1
+
+
 def test_a_long_run_does_not_drift() -> None:
     """The last of three million packets is on the grid of the first, to the nanosecond."""
     planned = periodic(strata=1).schedule(3_000_000)
