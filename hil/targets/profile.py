@@ -126,12 +126,19 @@ def _cross_faults(profile: Profile, document: Document, *, strict: bool) -> Sequ
                 document.fault(("requirements", i, "id"), f"{requirement.id} is there twice")
             )
         seen.add(requirement.id)
-        for j, target in enumerate(requirement.targets):
-            if target.source not in profile.sources:
+        named: list[tuple[tuple[str | int, ...], str | None]] = [
+            (("targets", j, "source"), target.source)
+            for j, target in enumerate(requirement.targets)
+        ]
+        for name, traffic in (("traffic", requirement.traffic), ("load", requirement.load)):
+            if traffic is not None:
+                named.append(((name, "source"), traffic.source))
+        for place, key in named:
+            if key is not None and key not in profile.sources:
                 faults.append(
                     document.fault(
-                        ("requirements", i, "targets", j, "source"),
-                        f"no source {target.source!r}; `sources` has {', '.join(profile.sources)}",
+                        ("requirements", i, *place),
+                        f"no source {key!r}; `sources` has {', '.join(profile.sources)}",
                     )
                 )
     if strict:

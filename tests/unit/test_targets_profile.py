@@ -52,6 +52,12 @@ def test_every_figure_has_a_source_with_version_and_owner(shipped_profile: Profi
             assert source.status == "found" or source.owner
 
 
+def test_every_traffic_says_who_chose_its_figures(shipped_profile: Profile) -> None:
+    for requirement in shipped_profile.requirements:
+        for traffic in (requirement.traffic, requirement.load):
+            assert traffic is None or traffic.source in shipped_profile.sources, requirement.id
+
+
 def test_every_event_target_declares_a_rate(shipped_profile: Profile) -> None:
     for requirement in shipped_profile.requirements:
         for target in requirement.targets:
@@ -153,6 +159,7 @@ def test_a_copy_of_the_shipped_profile_loads(tmp_path: Path) -> None:
         ("        limit: 10 ms\n", "        limit: 10\n", "needs a number and a unit"),
         ("        share: 0.9999\n", "        share: 1\n", "less than 1"),
         ("        source: qos\n", "        source: qso\n", "no source 'qso'"),
+        ("      source: choice\n", "      source: chioce\n", "no source 'chioce'"),
         ("      - id: SD-2b\n", "      - id: SD-2a\n", "is there twice"),
         ("  - id: SD-2\n", "  - id: SD-1\n", "SD-2a"),
         ("        metric: pdv\n", "        metric: jitter\n", "jitter"),
