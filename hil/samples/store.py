@@ -74,6 +74,11 @@ class Files:
         """The stream of one kind of rows."""
         return self.directory / f"{self.name}.{kind}.arrows"
 
+    def unlink_streams(self) -> None:
+        """Remove the streams, as far as they are there."""
+        for kind in _KINDS:
+            self.stream(kind).unlink(missing_ok=True)
+
 
 class StreamWriter:
     """Appends rows of one kind to an Arrow stream; each chunk is with the kernel when it returns.

@@ -160,11 +160,23 @@ class _Session:
     _cut: bool = False
 
     def start(self, launcher: Sequence[str]) -> None:
-        """Open the streams and start both processes; they have mapped their files on return."""
+        """Open the streams and start both processes; they have mapped their files on return.
+
+        Where that fails nothing was sent, and no stream is left.
+        """
         self._receiver = Child("hil.traffic.receiver", self.orders.receiver, launcher)
         self._stack.callback(self._receiver.close)
         self._sender = Child("hil.traffic.sender", self.orders.sender, launcher)
         self._stack.callback(self._sender.close)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._forget_streams)
+            self._open_streams()
+            self._receiver.expect("ready")
+            self._sender.expect("ready")
+            undo.pop_all()
+        self._facts["host"] = host_facts()
+
+    def _open_streams(self) -> None:
         for number, (flow, files) in enumerate(zip(self.flows, self.files, strict=True)):
             about = {"flow": number, "name": flow.name, "traffic": dict(flow.traffic)}
             with store.StreamWriter(files.planned, PLANNED, about) as planned:
@@ -174,9 +186,10 @@ class _Session:
                 self._stack.callback(writer.close)
                 self._writers.setdefault(kind, []).append(writer)
             self._tallies.append(Tally(flow.name, flow.planned["seq"]))
-        self._receiver.expect("ready")
-        self._sender.expect("ready")
-        self._facts["host"] = host_facts()
+
+    def _forget_streams(self) -> None:
+        for files in self.files:
+            files.unlink_streams()
 
     def offer(self, stopped: Callable[[], bool]) -> None:
         """Let the sender run to its end, or until `stopped` says so."""
@@ -205,6 +218,8 @@ class _Session:
         grace = Deadline.after(_GRACE_NS)
         while not grace.passed:
             self._look(min(_LOOK_S, grace.left_s))
+        # Before the receiver ends: what comes when nobody listens any more counts as dropped.
+        counters = host_counters(self._ports()).since(self._facts["counters_before"])
         self._receiver.send({"finish": True})
         report: Any = None
         end = Deadline.after(_END_NS)
@@ -216,7 +231,6 @@ class _Session:
         if report is None:
             raise RigError("the receiver process did not end in time")
         self._take_arrived()
-        counters = host_counters(self._ports()).since(self._facts["counters_before"])
         return Taken(
             run=run,
             complete=not self._cut,
@@ -298,6 +312,5 @@ def _measured(
     measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
     about = {"flow": number, "name": flow.name, "complete": measurement.complete}
     store.write(files.parquet, measurement.samples, about)
-    for stream in (files.planned, files.sent, files.arrived):
-        stream.unlink()
+    files.unlink_streams()
     return measurement

@@ -185,6 +185,13 @@ def test_a_receiving_port_that_was_taken_down_is_noticed_once_and_voids_the_loss
     assert any("rx/d1 was taken down" in reason for reason in seen["invalid"])
 
 
+def test_a_run_ends_although_others_go_on_sending() -> None:
+    seen = on_bench("crowded", count=200)
+    assert seen["complete"]
+    assert seen["received"] == 200
+    assert seen["foreign"] > 1000
+
+
 def test_a_signal_ends_a_run_in_order_with_what_was_taken(tmp_path: Path) -> None:
     with running("stopped", count=100_000, directory=str(tmp_path)) as process:
         inner = [process.pid, *children(process.pid)]
@@ -279,12 +286,12 @@ def test_a_disk_that_fills_up_ends_in_an_object_that_says_so(tmp_path: Path) -> 
 
 def test_processes_that_cannot_start_or_lack_a_capability_say_so() -> None:
     weak = ["setpriv", "--inh-caps=-net_raw", "--bounding-set=-net_raw"]
-    absent, ended_early, refused = on_bench(
-        "powerless", launchers=[["/nowhere/launcher"], ["false"], weak]
-    )
+    seen = on_bench("powerless", launchers=[["/nowhere/launcher"], ["false"], weak])
+    absent, ended_early, refused = seen["said"]
     assert absent == "UsageError: cannot start /nowhere/launcher: No such file or directory"
     assert ended_early.startswith("RigError: the receiver process ended early")
     assert refused.startswith("UsageError: raw frames on d1 need CAP_NET_RAW: ")
+    assert seen["left"] == [], "a run that did not begin leaves nothing to recover"
 
 
 def test_measure_refuses_before_anything_is_sent() -> None:

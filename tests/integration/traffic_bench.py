@@ -318,13 +318,38 @@ def measure(order: Mapping[str, Any]) -> Any:
 def powerless(order: Mapping[str, Any]) -> Any:
     """What is said where the port processes lack the capability, or cannot even start."""
     said: list[str] = []
+    left: list[str] = []
     for launcher in order["launchers"]:
-        try:
-            with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory:
+            try:
                 run([flow("tx/d0", "rx/d1", 10)], directory=Path(directory), launcher=launcher)
-        except HilError as error:
-            said.append(f"{type(error).__name__}: {error}")
-    return said
+            except HilError as error:
+                said.append(f"{type(error).__name__}: {error}")
+            left += [each.name for each in Path(directory).iterdir()]
+    return {"said": said, "left": left}
+
+
+def crowded(order: Mapping[str, Any]) -> Any:
+    """A run to a port at which others never cease to send frames of our kind."""
+    over = threading.Event()
+    with inside("tx"):
+        sock = packet_socket("d0")
+    frame = b"\xff" * 6 + b"\2" + bytes(5) + probe.ETHERTYPE.to_bytes(2, "big") + bytes(64)
+
+    def crowd() -> None:
+        while not over.wait(0.0002):
+            for _ in range(20):
+                sock.send(frame)
+
+    others = threading.Thread(target=crowd)
+    others.start()
+    try:
+        with sock, tempfile.TemporaryDirectory() as directory:
+            (measured,) = run([flow("tx/d0", "rx/d1", order["count"])], directory=Path(directory))
+    finally:
+        over.set()
+        others.join()
+    return shown(measured)
 
 
 def refused(order: Mapping[str, Any]) -> Any:
@@ -365,6 +390,7 @@ SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "kinds": kinds,
     "link_down": link_down,
     "measure": measure,
+    "crowded": crowded,
     "powerless": powerless,
     "refused": refused,
     "stopped": stopped,
