@@ -6,8 +6,9 @@ import os
 import platform
 import resource
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Final, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import HilError
 from hil.lab import Lab, live_port
+from hil.report.allure import find_tools
 from hil.testbed import Testbed, load
 from hil.verdict import ExitCode
 
@@ -29,6 +32,10 @@ _LAUNCHER: Final = (
     "name a launcher under `ports:` as testbeds/lab-example.yaml does, installed by: sudo install"
     " -D -o root -g hil -m 0750 /usr/bin/setpriv /usr/local/lib/hil/setpriv && sudo setcap"
     " cap_net_raw,cap_net_admin,cap_sys_nice=eip /usr/local/lib/hil/setpriv"
+)
+_FAIL_SAFE: Final = (
+    "no program survives a dead PC: set each PLC's communication watchdog and the power-on state of"
+    " switches and attenuators, then pull the tester's cable once and watch"
 )
 _CAP_NET_RAW: Final = 13
 
@@ -52,18 +59,23 @@ def doctor(name: str) -> int:
     if bench.world is not None:
         enter(bench.source, [sys.executable, "-m", "hil", *sys.argv[1:]])
     findings = [*_host(), *_bench(bench)]
-    table = Table(title=f"{bench.name}: {bench.source}", title_justify="left")
-    for column in ("looked at", "", "found", "cure"):
-        table.add_column(column, overflow="fold")
-    colours = {"good": "green", "note": "yellow", "bad": "red"}
-    for finding in findings:
-        word = f"[{colours[finding.grade]}]{finding.grade}[/]"
-        table.add_row(finding.what, word, finding.found, finding.cure)
     console = Console()
-    console.print(table)
+    console.print(table(f"{bench.name}: {bench.source}", findings))
     bad = sum(finding.grade == "bad" for finding in findings)
     console.print("fit to measure" if not bad else f"not fit to measure: {bad} bad findings")
     return ExitCode.RIG if bad else ExitCode.OK
+
+
+def table(title: str, findings: Sequence[Finding]) -> Table:
+    """The findings as text, word for word: a device or a path may say `[anything]`."""
+    made = Table(title=Text(title), title_justify="left")
+    for column in ("looked at", "", "found", "cure"):
+        made.add_column(column, overflow="fold")
+    colours = {"good": "green", "note": "yellow", "bad": "red"}
+    for finding in findings:
+        words = (finding.grade, finding.found, finding.cure)
+        made.add_row(Text(finding.what), *map(Text, words, (colours[finding.grade], "", "")))
+    return made
 
 
 def _host() -> Iterator[Finding]:
@@ -101,12 +113,13 @@ def _host() -> Iterator[Finding]:
     )
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     yield Finding("open files", "good" if files >= 256 else "bad", str(files), "ulimit -n 1024")
-    node = shutil.which("node", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    tools = find_tools()
+    lacking = isinstance(tools, str)
     yield Finding(
-        "Node for Allure",
-        "good" if node else "note",
-        node or "none",
-        "" if node else "pip install 'hil[allure]'; the report itself needs none",
+        "Allure",
+        "note" if lacking else "good",
+        tools if isinstance(tools, str) else ", ".join(map(str, tools)),
+        "the report itself needs none" if lacking else "",
     )
 
 
@@ -114,6 +127,8 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
     yield _privileges(bench)
     if bench.world is not None:
         yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
+    elif bench.devices:
+        yield Finding("fail-safe of the devices", "note", "not seen from here", _FAIL_SAFE)
     for port in bench.ports.values():
         yield from _tried(f"port {port.name}", partial(_port, bench, port.name))
     journal: list[str] = []
@@ -127,17 +142,30 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
 
 def _privileges(bench: Testbed) -> Finding:
     """Whether a process of a port may send and receive frames (capabilities(7))."""
-    effective = next(
-        int(line.split()[1], 16)
-        for line in Path("/proc/self/status").read_text("utf-8").splitlines()
-        if line.startswith("CapEff")
-    )
-    if effective >> _CAP_NET_RAW & 1:
-        return Finding("privileges", "good", "NET_RAW here")
-    if bench.launcher and shutil.which(bench.launcher[0]):
-        return Finding("privileges", "good", f"by {bench.launcher[0]}")
-    found = f"{bench.launcher[0]} is not there" if bench.launcher else "none, and no launcher"
-    return Finding("privileges", "bad", found, _LAUNCHER)
+    if not bench.launcher:
+        if _may_send(Path("/proc/self/status").read_text("utf-8")):
+            return Finding("privileges", "good", "NET_RAW here")
+        return Finding("privileges", "bad", "none, and no launcher", _LAUNCHER)
+    try:
+        started = subprocess.run(
+            [*bench.launcher, "cat", "/proc/self/status"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("privileges", "bad", f"{bench.launcher[0]}: {error}", _LAUNCHER)
+    if started.returncode == 0 and _may_send(started.stdout):
+        return Finding("privileges", "good", f"NET_RAW by {bench.launcher[0]}")
+    said = started.stderr.strip() or "what it starts has no NET_RAW"
+    return Finding("privileges", "bad", f"{bench.launcher[0]}: {said}", _LAUNCHER)
+
+
+def _may_send(status: str) -> bool:
+    """Whether a process may send raw frames, from its /proc/PID/status (proc(5))."""
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff"))
+    return bool(int(effective.split()[1], 16) >> _CAP_NET_RAW & 1)
 
 
 def _tried(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
