@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+#: Options of pytest that take no value; every other one takes the word after it or after a `=`.
+_ALONE: Final = re.compile(
+    r"-[lqsvx]+|-[kmprWo].+"
+    r"|--(?:exitfirst|verbose|quiet|showlocals|pdb|trace|stepwise|sw|setup-show|fixtures|markers"
+    r"|no-header|no-summary|full-trace|last-failed|lf|failed-first|ff|new-first|nf)"
+)
 
 app = typer.Typer(
     name="hil",
@@ -32,9 +40,23 @@ def run(
     """Run suites on a testbed and report the verdicts. Options it does not know go to pytest."""
     from hil.cli.run import run as verb
 
-    given = list(paths or [])
-    options = [word for word in given if word.startswith("-")] + list(context.args)
-    return verb([p for p in given if not p.startswith("-")], testbed, plan, targets, out, options)
+    suites, options = _divided([*(paths or ()), *context.args])
+    return verb(suites, testbed, plan, targets, out, options)
+
+
+def _divided(words: list[str]) -> tuple[list[str], list[str]]:
+    """Suites, and pytest's options with their values, which may stand between and after them."""
+    suites: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            suites.append(word)
+            continue
+        options.append(word)
+        if "=" not in word and not _ALONE.fullmatch(word) and (value := next(rest, None)):
+            options.append(value)
+    return suites, options
 
 
 @app.command()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +15,8 @@ from rich.console import Console
 
 from hil._enter import enter
 from hil.drivers.registry import Registry
-from hil.errors import UsageError
-from hil.testbed import load, shipped
+from hil.errors import RigError, UsageError
+from hil.testbed import Secret, Testbed, load, shipped
 from hil.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def run(
     from hil.targets import load_profile
 
     load_profile(targets)
+    _hide_secrets(bench)
     directory = RunDirectory.create(out)
     status = _pytest(
         [
@@ -63,6 +65,17 @@ def run(
         directory,
     )
     return _finish(directory, status)
+
+
+def _hide_secrets(bench: Testbed) -> None:
+    """The reports are built here, of what another process wrote that may quote a secret."""
+    from hil.record import register
+
+    for device in bench.devices.values():
+        for name in type(device).model_fields:
+            if isinstance(secret := getattr(device, name), Secret):
+                with suppress(UsageError):  # not set: so nobody can have used it
+                    register(secret.reveal())
 
 
 def _suite(path: str) -> str:
@@ -105,15 +118,43 @@ def _pytest(arguments: Sequence[str], directory: RunDirectory) -> int:
 
 def _finish(directory: RunDirectory, status: int) -> int:
     """Builds the reports of whatever the record holds, also when the process died."""
-    from hil import report
     from hil.record import read
 
-    console = Console()
     if not directory.record.is_file():
-        code = ExitCode.USAGE if status in (2, 4, 5) else ExitCode.DEFECT
+        return _said(directory, _without_record(status))
+    try:
+        done = read(directory.path)
+    except RigError as error:
+        print(error, file=sys.stderr)
+        return _said(directory, ExitCode.RIG)
+    return _said(directory, _report(directory, done))
+
+
+def _without_record(status: int) -> ExitCode:
+    """What it means that pytest ended before it had a record."""
+    import pytest
+
+    if status in (ExitCode.USAGE, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return ExitCode.USAGE
+    # Told to end, or killed: subprocess gives the signal as -N, an interpreter as 128 + N.
+    stopped = status < 0 or status == 128 + signal.SIGINT or status == ExitCode.RIG
+    return ExitCode.RIG if stopped else ExitCode.DEFECT
+
+
+def _said(directory: RunDirectory, code: ExitCode) -> ExitCode:
+    """Writes the exit code down; that this fails changes no verdict."""
+    try:
         directory.write_exit_code(code)
-        return code
-    done = read(directory.path)
+    except RigError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.REPORT if code == ExitCode.OK else code
+    return code
+
+
+def _report(directory: RunDirectory, done: Run) -> ExitCode:
+    from hil import report
+
+    console = Console()
     code = _code(done)
     built = report.build(directory)
     report.table.render(done, console)
@@ -124,7 +165,6 @@ def _finish(directory: RunDirectory, status: int) -> int:
         console.print(f"allure: {built.allure}", markup=False, highlight=False, soft_wrap=True)
     if not built.ok and code == ExitCode.OK:
         code = ExitCode.REPORT
-    directory.write_exit_code(code)
     return code
 
 

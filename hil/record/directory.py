@@ -160,6 +160,7 @@ class RunDirectory:
             judgement.measurement,
             judgement.metric,
             judgement.statistic,
+            judgement.sentence,  # two readings of one value are two judgements
         )
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", f"{judgement.target}-{judgement.direction}")
         digest = hashlib.sha256("\0".join((nodeid or "", *named)).encode()).hexdigest()
@@ -192,6 +193,8 @@ class RunDirectory:
         beside.unlink(missing_ok=True)
         beside.symlink_to(self.path.name)
         os.replace(beside, latest)
+        # What the run before said must not be taken for what this one says if it is killed.
+        (self.path.parent / "exit_code").unlink(missing_ok=True)
 
     def _remove_empty(self) -> None:
         for folder in sorted(self.path.rglob("*"), reverse=True):
