@@ -97,6 +97,21 @@ def measure(
 
 
 @app.command()
+def calibrate(
+    tx: Annotated[str, typer.Option(help="Port to send from: PORT, IFACE or NETNS/IFACE.")],
+    rx: Annotated[str, typer.Option(help="Port to receive on, joined to it by a wire or a hop.")],
+    testbed: Annotated[str | None, typer.Option(help="Where named ports are.")] = None,
+    size: Annotated[str, typer.Option(help="Ethernet frame without FCS.")] = "128 B",
+    count: Annotated[int, typer.Option(help="Packets, one each millisecond.")] = 10_000,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> int:
+    """Measure what the instrument itself adds between two ports, and keep it for them."""
+    from hil.cli.calibrate import calibrate as verb
+
+    return verb(tx, rx, testbed, size, count, as_json=json)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
 ) -> int:
@@ -182,6 +197,16 @@ def targets_plan(
     from hil.cli.targets import plan as verb
 
     return verb(ids or [], targets, plan, budget)
+
+
+@targets_app.command("library")
+def targets_library(
+    name: Annotated[str | None, typer.Argument(help="Which; names them if left out.")] = None,
+) -> int:
+    """Tables of the standards to pick figures from: 5qi, ts22104 and more."""
+    from hil.cli.library import library as verb
+
+    return verb(name)
 
 
 @app.command()
