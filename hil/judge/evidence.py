@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hil.judge.offered import Flags, Offered, offered
 from hil.samples.measurement import Measurement
-from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, Table, taken
+from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, Table, difference_ns, taken
 from hil.targets.traffic import Burst, Traffic, Video
 
 #: The delay of a packet of which no intact copy came.
@@ -90,8 +90,8 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     received = np.where(arrived, rows[measurement.timing.rx_column], NOT_TAKEN)
     refused = (rows["flags"] & SEND_FAILED) != 0
     lost = ~arrived & ~refused
-    timed = taken(sent) & taken(received)
-    delay = np.where(timed, received - np.where(timed, sent, 0), NOT_TAKEN)
+    delay = difference_ns(received, sent)
+    timed = taken(delay)
     delay[lost] = NEVER
     on_grid = np.where(taken(sent), sent, rows["intended_ns"])
     in_flight = np.zeros(len(rows), np.bool_)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import CLOCK_OF, NOT_TAKEN, Table, taken
+from hil.samples.table import CLOCK_OF, Table, difference_ns
 
 TxSource = Literal["hardware", "kernel", "user"]
 RxSource = Literal["trailer", "hardware", "kernel", "user"]
@@ -134,6 +134,6 @@ class Measurement:
     @property
     def delay_ns(self) -> NDArray[np.int64]:
         """The delay of each planned probe; `NOT_TAKEN` where either time is missing."""
-        sent, received = self.samples[self.timing.tx_column], self.samples[self.timing.rx_column]
-        known = taken(sent) & taken(received)
-        return np.where(known, received - np.where(known, sent, 0), NOT_TAKEN)
+        return difference_ns(
+            self.samples[self.timing.rx_column], self.samples[self.timing.tx_column]
+        )

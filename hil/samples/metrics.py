@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.measurement import Timing, TxSource
-from hil.samples.table import CLOCK_OF, NOT_TAKEN, SEND_FAILED, Table, taken
+from hil.samples.table import CLOCK_OF, NOT_TAKEN, SEND_FAILED, Table, difference_ns, taken
 from hil.stats import quantile, trend
 
 #: The percentiles of a `distribution`, as keys and as shares.
@@ -23,25 +23,12 @@ PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.
 
 def delay_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
     """One-way delay (RFC 7679): receipt of the first intact copy less the send time."""
-    return _difference(samples[timing.rx_column], samples[timing.tx_column])
+    return difference_ns(samples[timing.rx_column], samples[timing.tx_column])
 
 
 def received(samples: Table) -> NDArray[np.bool_]:
     """Which probes came intact at least once."""
     return np.asarray(samples["copies"] > 0)
-
-
-def in_time(
-    samples: Table, timing: Timing, limit_ns: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which probes came within `limit_ns`, and of which that is not known.
-
-    Not known are probes that came intact but lack one of the two times. A lost one is known: it is
-    not in time.
-    """
-    delay = delay_ns(samples, timing)
-    known = taken(delay)
-    return known & (delay <= limit_ns), received(samples) & ~known
 
 
 def pdv_ns(delay: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -80,11 +67,6 @@ def reception_intervals_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
     return np.diff(receipts_ns(samples, timing))
 
 
-def interval_deviation_ns(intervals: NDArray[np.int64], interval_ns: int) -> NDArray[np.int64]:
-    """How far each interval is from the nominal one, as a magnitude."""
-    return np.abs(intervals - interval_ns)
-
-
 def send_lateness_ns(samples: Table, source: TxSource) -> NDArray[np.int64]:
     """Send time less intended time, signed; of the sender, not of the network.
 
@@ -94,7 +76,7 @@ def send_lateness_ns(samples: Table, source: TxSource) -> NDArray[np.int64]:
     column = f"tx_{source}_ns"
     if CLOCK_OF[column] != CLOCK_OF["intended_ns"]:
         raise ValueError(f"{column} is on the clock {CLOCK_OF[column]}, the schedule is not")
-    return _difference(samples[column], samples["intended_ns"])
+    return difference_ns(samples[column], samples["intended_ns"])
 
 
 def send_times_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
@@ -109,7 +91,7 @@ def send_times_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
     sent, intended = samples[timing.tx_column], samples["intended_ns"]
     if not np.all(taken(sent) | taken(intended)):
         raise ValueError("some probes have neither a send stamp nor an intended time")
-    late = _difference(sent, intended)
+    late = difference_ns(sent, intended)
     known = late[taken(late)]
     shift = int(np.median(known)) if known.size else 0
     return np.where(taken(sent), sent, np.where(taken(intended), intended, 0) + shift)
@@ -323,8 +305,3 @@ def _before(
     """The bytes of all events before each of the times `at`."""
     order = np.argsort(times, kind="stable")
     return _cumulated(size[order])[np.searchsorted(times[order], at, side=side)]
-
-
-def _difference(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.int64]:
-    known = taken(later) & taken(earlier)
-    return np.where(known, np.where(known, later, 0) - np.where(known, earlier, 0), NOT_TAKEN)

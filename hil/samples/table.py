@@ -123,3 +123,9 @@ def blank(dtype: np.dtype[Any], rows: int) -> Table:
 def taken(column: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where a time was taken."""
     return np.asarray(column != NOT_TAKEN)
+
+
+def difference_ns(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`later` less `earlier`; `NOT_TAKEN` where either was not taken."""
+    known = taken(later) & taken(earlier)
+    return np.where(known, np.where(known, later, 0) - np.where(known, earlier, 0), NOT_TAKEN)
