@@ -26,6 +26,7 @@ from hil.document import (
     Size,
 )
 from hil.testbed.address import InterfaceV4
+from hil.testbed.faults import Fault
 from hil.units import format_duration
 
 _SLOTS_NS: Final = (1_000_000, 500_000, 250_000, 125_000)
@@ -299,3 +300,6 @@ class World(Model):
 
     endpoints: Mapping[str, Endpoint] = Field(default_factory=dict)
     """Device simulations by name."""
+
+    faults: Mapping[str, Fault] = Field(default_factory=dict)
+    """Faults by name: those with a `start` come by themselves, the others when called for."""

@@ -34,6 +34,9 @@ from hil.virtual import userplane_truth as truth
 from hil.virtual.cell import Cell, Site
 from hil.virtual.cell_channel import BLOCK_SLOTS
 from hil.virtual.coupling import Coupling
+from hil.virtual.faults.desk import Desk
+from hil.virtual.faults.ledger import USERPLANE
+from hil.virtual.faults.packets import PacketFaults, packet_faults
 from hil.virtual.radio import Radio
 from hil.virtual.topology import Topology, load, topology, world_of
 from hil.virtual.userplane_clock import CellClock
@@ -54,6 +57,9 @@ _SOME: Final = 256  #: frames whose trailers state the lateness of one instant
 _IDLE_S: Final = 1.0
 _SHORTEST_S: Final = 50e-6
 _NO_POWER, _REFUSED = 5, 6
+_FOR_NOW: Final = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
+#: How long a port may have no room before its frames are dropped; a link that is down has none.
+_PATIENCE_NS: Final = 100_000_000
 _PR_SET_TIMERSLACK: Final = 29
 _NICE: Final = -15
 
@@ -64,6 +70,13 @@ class _Outbox:
     def __init__(self) -> None:
         self.tags: Tags = np.zeros(0, np.int64)
         self.at_ns = np.zeros(0, np.int64)
+        self.full_ns: int | None = None  #: since when the port has no room
+
+    def waits(self, now_ns: int) -> int:
+        """For how long the port, which has no room now, has had none."""
+        if self.full_ns is None:
+            self.full_ns = now_ns
+        return now_ns - self.full_ns
 
     def add(self, tags: Tags, at_ns: NDArray[np.int64]) -> None:
         tail = int(self.at_ns[-1]) if len(self.at_ns) else 0
@@ -98,13 +111,13 @@ class UserPlane:
         self._recognise = frames.ProbeFinder()
         self._outboxes = [_Outbox() for _ in self.ports]
         self._rows = np.zeros(_CAPACITY, truth.ROW)
-        self._sequence = 0
+        self._sequence = self._taken = 0
         self.counts = {"forwarded": 0, "dropped": 0}
         self.lateness_ns: list[NDArray[np.int64]] = []
 
-    def attach(self, log: truth.TruthLog, coupling: Coupling) -> None:
-        """Where to write what happened."""
-        self._log, self._coupling = log, coupling
+    def attach(self, log: truth.TruthLog, coupling: Coupling, faults: PacketFaults) -> None:
+        """Where to write what happened, and what goes wrong."""
+        self._log, self._coupling, self._faults = log, coupling, faults
 
     @property
     def busy(self) -> bool:
@@ -162,11 +175,17 @@ class UserPlane:
         if (ways < 0).any():
             tags, ways, rows = self._spread(tags, ways, rows)
         rows["to"] = ways
+        rows["order"] = np.arange(self._taken, self._taken + len(tags)) & 0xFFFF_FFFF
+        self._taken += len(tags)
         self._rows[tags] = rows
         dark = self._dark(source, ways)
         if dark.any():
             self._drop(tags[dark], rows["ingress_ns"][dark], _NO_POWER)
             tags, ways, rows = tags[~dark], ways[~dark], rows[~dark]
+        lost = self._faults.meet(source, ways, rows["ingress_ns"], tags, self._rows)
+        if lost.any():
+            self._drop(tags[lost], rows["ingress_ns"][lost], truth.FAULT)
+            tags, ways, rows = tags[~lost], ways[~lost], rows[~lost]
         late = self._cell.offer(
             source,
             ways,
@@ -212,7 +231,9 @@ class UserPlane:
         gone = outcome["reason"] > 0
         if gone.any():
             self._end(tags[gone])
-        tags, at_ns = tags[~gone], outcome["at_ns"][~gone]
+        tags, at_ns = self._faults.release(
+            tags[~gone], outcome["at_ns"][~gone], self._store, self._rows
+        )
         ways = self._rows["to"][tags]
         for way in np.unique(ways):
             mine = ways == way
@@ -231,7 +252,7 @@ class UserPlane:
         self._store.give(tags)
 
     def _send(self, number: int, box: _Outbox) -> bool:
-        """Send what is due at a port; True if more is due."""
+        """Send what is due at a port; True if more is due and the port takes it."""
         marked = self._plan.attachments[number].trailers
         for _ in range(_AT_ONCE // _SOME):
             count = min(box.due(self._clock.of_host(time.time_ns())), _SOME)
@@ -247,10 +268,11 @@ class UserPlane:
                 self._store.set_lateness(tags, lateness)
             sent, error = self._store.send(self.ports[number].fileno(), tags)
             if sent:
+                box.full_ns = None
                 self._sent(number, tags[:sent], lateness[:sent], now_ns)
                 box.drop_first(sent)
-            if error in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR):
-                return True
+            if error in _FOR_NOW and box.waits(now_ns) < _PATIENCE_NS:
+                return False
             if error:
                 refused = box.tags[:1]
                 box.drop_first(1)
@@ -299,12 +321,13 @@ class UserPlane:
             "unstamped": sum(port.unstamped for port in self.ports),
             "held": self._store.held,
             "lateness_ns": lateness,
+            "faults": self._faults.ledger.to_json(),
             "at_ns": time.time_ns(),
         }
 
 
-def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
-    """The user plane of a testbed, and the length of its turns in nanoseconds."""
+def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, Desk, int]:
+    """The user plane of a testbed, its desk, and the length of its turns in nanoseconds."""
     bench = load(testbed)
     plan, world = topology(bench), world_of(bench)
     coupled = Coupling.create(coupling, plan.cpes)
@@ -317,29 +340,34 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, int]:
         signal_.snr_db(cpe, clock.of_host(time.time_ns()))  # draws its random numbers now
     cell = Cell(world.cell, signal_, sites, seed=world.seed, capacity=_CAPACITY)
     plane = UserPlane(plan, cell, signal_, clock)
-    plane.attach(truth.TruthLog.create(run / "truth", clock), coupled)
-    return plane, world.cell.tick_ns
+    faults = packet_faults(bench, plan, clock, _CAPACITY)
+    plane.attach(truth.TruthLog.create(run / "truth", clock), coupled, faults)
+    return plane, Desk(run, USERPLANE, faults.ledger), world.cell.tick_ns
 
 
-def _serve(plane: UserPlane, tick_ns: int, wake: int, status: Path) -> bool:
+def _serve(plane: UserPlane, desk: Desk, tick_ns: int, wake: int, status: Path) -> bool:
     """Turn until a signal comes, or standard input ends: True then, for the holder has died."""
     stop = [sys.stdin.fileno(), wake]
+    calls = [*stop, desk.fileno()]
     tick_s, told = tick_ns / 1e9, time.monotonic()
     while True:
-        if plane.turn():
-            continue
+        behind = plane.turn()
         if time.monotonic() - told > _IDLE_S:
             told = time.monotonic()
             _write(status, plane.status())
         release_ns = plane.next_release_ns
         left = _IDLE_S if release_ns is None else (release_ns - time.time_ns()) / 1e9
-        if plane.busy:
+        if behind:
+            ready = select.select(calls, [], [], 0)[0]
+        elif plane.busy:
             # New frames can wait for a turn; they are stamped already.
-            ready = select.select(stop, [], [], max(min(left, tick_s), _SHORTEST_S))[0]
+            ready = select.select(calls, [], [], max(min(left, tick_s), _SHORTEST_S))[0]
         else:
-            ready = select.select([*stop, *plane.ports], [], [], max(left, _SHORTEST_S))[0]
+            ready = select.select([*calls, *plane.ports], [], [], max(left, _SHORTEST_S))[0]
         if any(each in stop for each in ready):
             return wake not in ready
+        if desk.fileno() in ready:
+            desk.serve()
 
 
 def _write(path: Path, status: dict[str, Any]) -> None:
@@ -383,14 +411,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _be_punctual()
     if sys.stdin.readline():
         try:
-            plane, tick_ns = _open(options.testbed, options.coupling, options.run)
+            plane, desk, tick_ns = _open(options.testbed, options.coupling, options.run)
         except (HilError, OSError, ValueError) as error:
             print(json.dumps({"error": str(error)}), flush=True)
             return 1
         gc.freeze()
         gc.disable()
         print(json.dumps({"ready": True}), flush=True)
-        orphaned = _serve(plane, tick_ns, read, options.run / "userplane.json")
+        orphaned = _serve(plane, desk, tick_ns, read, options.run / "userplane.json")
         if orphaned or os.getppid() != holder:
             _remove_traces(options.run)
     return 0

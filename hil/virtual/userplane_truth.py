@@ -21,12 +21,20 @@ _MAGIC: Final = b"HILTRUT1"
 
 PROBE, LATE_IN = 1, 2  #: bits of `flags`
 
+#: Bits of `effects`: what faults did to a packet. The first two are drops, `COPY` is the second
+#: packet of a doubled one.
+NO_LINK, LOST, DELAYED, HELD_BACK, DUPLICATED, COPY, CORRUPTED = (1 << bit for bit in range(7))
+FAULT = 7  #: the `reason` of a packet that a fault dropped
+
 #: One packet. `at_ns` is when the model released it, or with a `reason` when it was dropped:
-#: 1 queue full, 2 too old, 3 lost by the radio, 4 no session, 5 no power, 6 refused by the port.
+#: 1 queue full, 2 too old, 3 lost by the radio, 4 no session, 5 no power, 6 refused by the port,
+#: 7 a fault.
 #: `source` and `to` are numbers of attachments, `kind` the class (0 urgent, 1 video, 2 ordinary),
 #: `slot` carried the last byte (-1: no radio in the way), `transmissions` counts the sendings of
 #: its transport block, `lateness_ns` is how long after `at_ns` the frame really left. `run`,
-#: `flow` and `seq` are those of the probe, if it is one.
+#: `flow` and `seq` are those of the probe, if it is one. `fault` is the number of the last fault
+#: that met the packet, 0 for none, and `effects` what all of them did to it. `order` counts the
+#: packets of the world as they were taken in.
 ROW: Final = np.dtype(
     [
         ("ingress_ns", "<i8"),
@@ -43,7 +51,9 @@ ROW: Final = np.dtype(
         ("reason", "u1"),
         ("transmissions", "u1"),
         ("flags", "u1"),
-        ("spare", "<u8"),
+        ("fault", "<u2"),
+        ("effects", "<u2"),
+        ("order", "<u4"),
     ]
 )
 

@@ -19,6 +19,9 @@ from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.plc import Plc
+from hil.virtual.faults.devices import DeviceFaults
+from hil.virtual.faults.ledger import ENDPOINTS, Ledger
+from hil.virtual.faults.makers import makers
 from hil.virtual.topology import load
 
 
@@ -60,14 +63,20 @@ def serve(
         for name, endpoint in world.endpoints.items()
         if isinstance(endpoint, ModemEndpoint)
     }
+    modems: dict[str, Modem] = {}
+    plcs: dict[str, Plc] = {}
     for name, endpoint in world.endpoints.items():
         if isinstance(endpoint, ModemEndpoint):
-            stack.callback(Modem(endpoint, world, coupling, run).close)
+            modems[name] = Modem(endpoint, world, coupling, run)
+            stack.callback(modems[name].close)
         elif isinstance(endpoint, PlcEndpoint):
-            stack.callback(Plc(endpoint, namespace=namespaces.get(name)).close)
+            plcs[name] = Plc(endpoint, namespace=namespaces.get(name))
+            stack.callback(plcs[name].close)
         elif isinstance(endpoint, AttenuatorEndpoint):
             acts_on = [rows[modem] for modem in endpoint.acts_on]
             stack.callback(Attenuator(name, endpoint, acts_on, cables).close)
+    ledger = Ledger.of(world, ENDPOINTS, coupling.epoch_ns)
+    stack.callback(DeviceFaults(run, ledger, makers(cables, rows, modems, plcs)).close)
 
 
 def _arguments() -> argparse.Namespace:

@@ -58,11 +58,25 @@ class Conveyor:
         self._keep = math.exp(-scan_ns / 1e9 / LAG_S)
         self._beat = 0
         self._beat_at = now_ns
+        self._stopped = False
 
     @property
     def running(self) -> bool:
         """Whether the program drives its output."""
-        return not self.tripped
+        return not self.tripped and not self._stopped
+
+    def stop(self, now_ns: int) -> None:
+        """No scan any more and the output off, as with the key switch at STOP."""
+        self.advance(now_ns)
+        self._stopped = True
+        self.registers[Register.OUTPUT] = 0
+
+    def start(self, now_ns: int) -> None:
+        """Scan again; the watchdog is armed by the next heartbeat."""
+        self.advance(now_ns)
+        self._stopped = False
+        self._beat = self.registers[Register.HEARTBEAT]
+        self._beat_at = self._scan_at
 
     def write(self, register: int, value: int, now_ns: int) -> None:
         """Write a holding register; the next scan sees it.
@@ -79,6 +93,10 @@ class Conveyor:
         """Do every scan that is due by `now_ns`."""
         due = (now_ns - self._scan_at) // self._scan_ns
         if due < 1:
+            return
+        if self._stopped:
+            self._scan_at += due * self._scan_ns
+            self.speed *= self._keep**due
             return
         self._scan()
         due -= 1

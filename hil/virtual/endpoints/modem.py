@@ -52,6 +52,8 @@ class Modem:
         self._port = PtyPort(directory / config.link)
         self._line = b""
         self._due: list[tuple[int, Callable[[], None]]] = []
+        self._cable = True
+        self._booting = False
         self._wake_read, self._wake_write = os.pipe()
         self._state.settle(self._now_ns())
         self._port.plug()
@@ -65,23 +67,47 @@ class Modem:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
+    def unplug(self) -> None:
+        """Pull the cable of the tty; the modem goes on."""
+        os.write(self._wake_write, b"u")
+
+    def plug(self) -> None:
+        """Put the cable in again."""
+        os.write(self._wake_write, b"p")
+
+    def power(self, on: bool) -> None:
+        """Cut the supply: the tty hangs up and the session is gone; or bring it back: it boots."""
+        os.write(self._wake_write, b"1" if on else b"0")
+
     def _now_ns(self) -> int:
         return time.time_ns() - self._epoch_ns
 
     def _serve(self) -> None:
         while True:
             ready = self._wait()
-            if self._wake_read in ready:
-                self._port.unplug()
+            if self._wake_read in ready and not self._obey(os.read(self._wake_read, 1)):
                 return
             now_ns = self._now_ns()
             while self._due and self._due[0][0] <= now_ns:
                 self._due.pop(0)[1]()
-            if self._port.plugged:
+            if not self._booting:
                 for line in self._state.step(now_ns):
                     self._say(line)
-                if self._port.fileno() in ready:
-                    self._receive(self._port.read())
+            if self._port.plugged and self._port.fileno() in ready:
+                self._receive(self._port.read())
+
+    def _obey(self, word: bytes) -> bool:
+        """Do what another thread asked for; False when that is to end."""
+        if word in b"01":
+            self._power(word == b"1")
+            return True
+        self._cable = word == b"p"
+        if not self._cable:
+            self._port.unplug()
+            self._line = b""
+        elif not self._booting and not self._port.plugged:
+            self._port.plug()
+        return word != b"x"
 
     def _wait(self) -> list[int]:
         """Descriptors that are ready, after one measuring period at the latest."""
@@ -100,11 +126,25 @@ class Modem:
         back_ns = hang_up_ns + BOOT_NS
         self._due = [
             (hang_up_ns, self._hang_up),
-            (back_ns, self._port.plug),
+            (back_ns, self._come_back),
             (back_ns + GREET_NS, self._greet),
         ]
 
+    def _power(self, on: bool) -> None:
+        if not on:
+            self._due.clear()
+            self._hang_up()
+        elif self._booting and not self._due:
+            back_ns = self._now_ns() + BOOT_NS
+            self._due = [(back_ns, self._come_back), (back_ns + GREET_NS, self._greet)]
+
+    def _come_back(self) -> None:
+        self._booting = False
+        if self._cable:
+            self._port.plug()
+
     def _hang_up(self) -> None:
+        self._booting = True
         self._port.unplug()
         self._state.restart()
         self._interpreter.interface = Interface()
@@ -143,5 +183,7 @@ class Modem:
             self._port.write(number.encode() + b"\r")
 
     def _say(self, line: str) -> None:
+        if not self._port.plugged:
+            return  # nobody hears it
         ends = b"\r\n" if self._interpreter.interface.verbose else b""
         self._port.write(ends + line.encode() + b"\r\n")

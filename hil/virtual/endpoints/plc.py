@@ -7,6 +7,7 @@ import logging
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from pymodbus.constants import ExcCodes
@@ -70,6 +71,23 @@ class Plc:
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+    def stop(self) -> None:
+        """Stop the control program; the server goes on."""
+        self._call(self._conveyor.stop)
+
+    def start(self) -> None:
+        """Start the control program again."""
+        self._call(self._conveyor.start)
+
+    def _call(self, act: Callable[[int], None]) -> None:
+        """Between two requests, in the thread that serves them; returns when it is done."""
+        assert self._loop is not None
+
+        async def now() -> None:
+            act(time.monotonic_ns())
+
+        asyncio.run_coroutine_threadsafe(now(), self._loop).result(_START_LIMIT_S)
 
     def _serve(self) -> None:
         try:

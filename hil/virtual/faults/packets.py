@@ -1,0 +1,218 @@
+"""Faults of packets, made by the user plane around the model of the cell.
+
+What a fault does to a packet is drawn when the packet enters, from the seed of the world, the name
+of the fault and the packet's number among those of its port that the fault met: neither batches nor
+the host's load change it. Losses are made there; what delays, doubles or corrupts is done to the
+packet when the model has released it, so that the cell itself sees an undisturbed packet.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.testbed import Testbed
+from hil.testbed.faults import (
+    BurstLoss,
+    Corruption,
+    DelayStep,
+    Duplication,
+    Outage,
+    PacketFault,
+    Reordering,
+)
+from hil.virtual.faults.ledger import USERPLANE, Entry, Ledger, targets
+from hil.virtual.topology import Topology, world_of
+from hil.virtual.userplane_clock import CellClock
+from hil.virtual.userplane_store import Store, Tags
+from hil.virtual.userplane_truth import (
+    COPY,
+    CORRUPTED,
+    DELAYED,
+    DUPLICATED,
+    HELD_BACK,
+    LOST,
+    NO_LINK,
+)
+
+_COPY_AFTER_NS: Final = 1_000
+_EVER: Final = 1 << 62
+_LONG_NS: Final = 1_000_000_000
+
+Mask = NDArray[np.bool_]
+
+
+class PacketFaults:
+    """What the faults of a ledger do to the packets of a world.
+
+    Args:
+        ledger: the faults, those of devices aside.
+        clock: the cell's.
+        modems: the CPEs by the names of their endpoints, in the order of the testbed.
+        sites: the number of the CPE on whose LAN each attachment is, -1 without.
+        seed: of the world.
+        capacity: tags are numbers below this.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: CellClock,
+        *,
+        modems: Sequence[str],
+        sites: Sequence[int],
+        seed: int,
+        capacity: int,
+    ) -> None:
+        self.ledger = ledger
+        self._clock = clock
+        self._cpes = {name: number for number, name in enumerate(modems)}
+        self._sites = np.array(sites, np.int64)
+        self._seed = seed
+        self._streams: dict[tuple[int, int], _Draws] = {}
+        self._delay_ns = np.zeros(capacity, np.int64)
+        self._effects = np.zeros(capacity, np.uint16)
+
+    def meet(
+        self, source: int, ways: NDArray[np.int64], at_ns: Tags, tags: Tags, rows: NDArray[Any]
+    ) -> Mask:
+        """Decide about packets that enter at a port, in order of time; which of them are lost.
+
+        `rows` is the table of truth by tag: what was done stands there.
+        """
+        lost = np.zeros(len(tags), np.bool_)
+        if not len(self.ledger.entries) or not len(tags):
+            return lost
+        self._delay_ns[tags], self._effects[tags] = 0, 0
+        long_ago_ns = self._clock.to_host(int(at_ns[0])) - _LONG_NS
+        for entry in self.ledger.entries:
+            if entry.end_ns is not None and entry.end_ns < long_ago_ns:
+                continue
+            start_ns, end_ns = self._window(entry)
+            if at_ns[-1] < start_ns or at_ns[0] >= end_ns:
+                continue
+            crossing = self._crosses(entry.fault, source, ways)
+            met = np.flatnonzero(~lost & crossing & (at_ns >= start_ns) & (at_ns < end_ns))
+            met = met[self._chosen(entry, source, len(met))]
+            if not len(met):
+                continue
+            entry.touched += len(met)
+            rows["fault"][tags[met]] = min(entry.number, 0xFFFF)
+            effect = self._effect(entry.fault, tags[met])
+            if effect & (NO_LINK | LOST):
+                lost[met] = True
+                rows["effects"][tags[met]] |= effect
+            else:
+                self._effects[tags[met]] |= effect
+        return lost
+
+    def release(
+        self, tags: Tags, at_ns: Tags, store: Store, rows: NDArray[Any]
+    ) -> tuple[Tags, Tags]:
+        """Do to released packets what was decided; the packets and their times, copies included."""
+        if not len(self.ledger.entries):
+            return tags, at_ns
+        effects = self._effects[tags]
+        if not effects.any():
+            return tags, at_ns
+        at_ns = at_ns + self._delay_ns[tags]
+        rows["at_ns"][tags] = at_ns
+        rows["effects"][tags] |= effects
+        wrong = tags[effects & CORRUPTED > 0]
+        store.rows[wrong, store.size[wrong] - 1] ^= 1
+        double = np.flatnonzero(effects & DUPLICATED)
+        copies = store.take(len(double))
+        double = double[: len(copies)]
+        store.rows[copies] = store.rows[tags[double]]
+        store.set_size(copies, store.size[tags[double]])
+        rows[copies] = rows[tags[double]]
+        rows["effects"][copies] |= COPY
+        rows["at_ns"][copies] += _COPY_AFTER_NS
+        return np.append(tags, copies), np.append(at_ns, rows["at_ns"][copies])
+
+    def _window(self, entry: Entry) -> tuple[int, int]:
+        end_ns = _EVER if entry.end_ns is None else self._clock.of_host(entry.end_ns)
+        return self._clock.of_host(entry.start_ns), end_ns
+
+    def _crosses(self, fault: Any, source: int, ways: NDArray[np.int64]) -> Mask:
+        """Which packets cross the radio of the fault's CPE in its direction."""
+        here, there = int(self._sites[source]), self._sites[ways]
+        cpe = None if fault.cpe is None else self._cpes[fault.cpe]
+        away = there != here
+        up = away & (here >= 0 and cpe in (None, here))
+        down = away & (there >= 0 if cpe is None else there == cpe)
+        return np.asarray({"uplink": up, "downlink": down, "both": up | down}[fault.direction])
+
+    def _chosen(self, entry: Entry, source: int, count: int) -> Mask:
+        fault = entry.fault
+        if isinstance(fault, Outage | DelayStep):
+            return np.ones(count, np.bool_)
+        key = (entry.number, source)
+        if (draws := self._streams.get(key)) is None:
+            random = np.random.default_rng([self._seed, zlib.crc32(entry.name.encode()), source])
+            assert isinstance(fault, BurstLoss | Reordering | Duplication | Corruption)
+            runs = fault.burst if isinstance(fault, BurstLoss) else None
+            draws = self._streams[key] = _Draws(random, fault.share, runs)
+        return draws.take(count)
+
+    def _effect(self, fault: Any, tags: Tags) -> int:
+        if isinstance(fault, DelayStep | Reordering):
+            self._delay_ns[tags] += fault.by_ns
+        return _EFFECTS[type(fault)]
+
+
+_EFFECTS: Final[dict[type[PacketFault], int]] = {
+    Outage: NO_LINK,
+    BurstLoss: LOST,
+    DelayStep: DELAYED,
+    Reordering: HELD_BACK,
+    Duplication: DUPLICATED,
+    Corruption: CORRUPTED,
+}
+
+
+def packet_faults(bench: Testbed, plan: Topology, clock: CellClock, capacity: int) -> PacketFaults:
+    """The faults of packets of a testbed's world, whose time begins with the clock's epoch."""
+    world = world_of(bench)
+    return PacketFaults(
+        Ledger.of(world, USERPLANE, clock.epoch_ns),
+        clock,
+        modems=targets(world)["cpe"],
+        sites=[-1 if each.cpe is None else each.cpe for each in plan.attachments],
+        seed=world.seed,
+        capacity=capacity,
+    )
+
+
+class _Draws:
+    """Which packets of a stream are chosen: each by itself, or in runs of a mean length."""
+
+    def __init__(self, random: np.random.Generator, share: float, runs: float | None) -> None:
+        self._random = random
+        self._share = share
+        self._means = None if runs is None else (max(1.0, runs * (1 - share) / share), runs)
+        self._inside = runs is not None and bool(random.random() < share)
+        self._left = self._run() if self._means else 0
+
+    def take(self, count: int) -> Mask:
+        """The next packets of the stream."""
+        if self._means is None:
+            return self._random.random(count) < self._share
+        chosen = np.zeros(count, np.bool_)
+        done = 0
+        while done < count:
+            length = min(self._left, count - done)
+            chosen[done : done + length] = self._inside
+            done, self._left = done + length, self._left - length
+            if not self._left:
+                self._inside = not self._inside
+                self._left = self._run()
+        return chosen
+
+    def _run(self) -> int:
+        assert self._means is not None
+        return int(self._random.geometric(1 / self._means[self._inside]))
