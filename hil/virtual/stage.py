@@ -4,22 +4,28 @@ Measuring the instrument itself needs links of known make-up: a veth pair withou
 its ends, or a middle hop whose rate limiter is the kernel's own. The process that stands on the
 stage has user, network and mount namespaces of its own, and names its network namespaces in a
 private /run, so that nothing of it is seen outside and the tools it starts find them by name.
+
+``python -m hil.virtual.stage NAME... -- COMMAND...`` becomes the command, on a stage with those
+namespaces: a process with one thread has to enter, and most that measure have more.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hil._enter import CLONE_NEWNET, CLONE_NEWUSER, call, keep_capabilities, refusal
 from hil.errors import UsageError
+from hil.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
+_MARK: Final = "HIL_STAGE"
 _CLONE_NEWNS: Final = 0x0002_0000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x4_0000
@@ -130,3 +136,29 @@ def limit_rate(place: Place, bytes_s: int, bucket: int, room: int) -> None:
     with inside(place[0]) as ip:
         index = ip.link_lookup(ifname=place[1])[0]
         ip.tc("add", "tbf", index, rate=f"{8 * bytes_s}bit", burst=bucket, limit=room)
+
+
+def command(names: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """The words that start `argv` on a stage with those namespaces."""
+    return [sys.executable, "-m", "hil.virtual.stage", *names, "--", *argv]
+
+
+def standing() -> bool:
+    """Whether this process was started on a stage."""
+    return _MARK in os.environ
+
+
+def main(words: list[str]) -> NoReturn:
+    """Become the command on a stage; ends with code 2 where the kernel refuses one."""
+    split = words.index("--")
+    try:
+        enter(words[:split])
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(ExitCode.USAGE)
+    os.environ[_MARK] = " ".join(words[:split])
+    os.execvp(words[split + 1], words[split + 1 :])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
