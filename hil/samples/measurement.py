@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.table import CLOCK_OF, Table, difference_ns
+from hil.stats import quantile
 
 TxSource = Literal["hardware", "kernel", "user"]
 RxSource = Literal["trailer", "hardware", "kernel", "user"]
@@ -99,8 +100,7 @@ class Budget:
         """The floor's own quantile at `share`, nearest rank; 0 only where no floor was given."""
         if self.floor_ns.size == 0:
             return 0
-        rank = int(np.ceil(share * self.floor_ns.size))
-        return int(self.floor_ns[min(max(rank, 1), self.floor_ns.size) - 1])
+        return int(self.floor_ns[quantile.rank(self.floor_ns.size, share) - 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,3 +116,10 @@ def test_lateness_is_read_on_the_clock_of_the_schedule() -> None:
         "missing": 1,
         "missing_by_source": {"kernel": 0},
     }
+
+
+def test_the_floors_quantile_is_the_nearest_rank_of_the_share_as_written() -> None:
+    """0.07 of 100 is rank 7, though the product of the two doubles is a little more."""
+    budget = Budget(common_mode_ns=0, floor_ns=np.arange(1, 101), sources=())
+    assert budget.floor_quantile_ns(0.07) == 7
+    assert budget.floor_quantile_ns(1.0) == 100
