@@ -126,3 +126,13 @@ def newcombe(
         difference - math.hypot(share1 - low1, high2 - share2),
         difference + math.hypot(high1 - share1, share2 - low2),
     )
+
+
+def required_difference(margin: float, confidence: float = 0.95) -> int:
+    """The fewest trials on each side with which `newcombe`, none failing, is within `margin`.
+
+    Raises:
+        ValueError: a margin or confidence that does not lie between 0 and 1.
+    """
+    check_share(margin)
+    return smallest(1, lambda n: newcombe(0, n, 0, n, confidence)[1] <= margin)

@@ -88,24 +88,9 @@ def for_power(target: Target, requirement: Requirement) -> int:
 
 
 def _for_margin(target: ShiftTarget) -> int:
-    """Packets on each side with which Newcombe's limit, none late, is within epsilon.
-
-    With no failure on either side the limit is Wilson's, z^2 / (n + z^2).
-    """
-    effect = design_effect(target)
-    low, high = 1, 1
-
-    def shows(n: int) -> bool:
-        return proportion.newcombe(0, n / effect, 0, n / effect, target.confidence)[1] <= (
-            target.epsilon
-        )
-
-    while not shows(high):
-        low, high = high, 2 * high
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if shows(middle) else (middle + 1, high)
-    return high
+    """Packets on each side with which the late share, none late, is shown not to have grown."""
+    needed = proportion.required_difference(target.epsilon, target.confidence)
+    return math.ceil(needed * design_effect(target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,3 +148,12 @@ def test_a_difference_needs_trials_on_both_sides() -> None:
 def test_a_confidence_that_cannot_be_is_refused(confidence: float) -> None:
     with pytest.raises(ValueError, match="confidence"):
         proportion.lower(1, 2, confidence)
+
+
+def test_the_fewest_trials_that_keep_a_difference_within_a_margin() -> None:
+    """None failing, Newcombe's limit is Wilson's: z^2 / (n + z^2)."""
+    fewest = proportion.required_difference(0.001)
+    assert proportion.newcombe(0, fewest, 0, fewest)[1] <= 0.001
+    assert proportion.newcombe(0, fewest - 1, 0, fewest - 1)[1] > 0.001
+    square = 1.6448536**2
+    assert fewest == math.ceil(square * 0.999 / 0.001)
