@@ -12,8 +12,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -151,23 +151,31 @@ def end_with_parent(parent: int | None, signal_number: int) -> bool:
     return parent is None or os.getppid() == parent
 
 
-def be_prompt() -> dict[str, bool]:
+def be_prompt(*, real_time: bool = False) -> dict[str, bool]:
     """Ask for prompt wake-ups: timer slack of 1 ns and a higher priority; says what was granted.
 
     Where the kernel groups processes by session (sched(7), autogroup), niceness counts within the
     session only; this process has a session of its own and asks for that group too.
 
-    No real-time policy: a spinning sender under SCHED_FIFO is stopped for 50 ms in each second
-    by the kernel's fair server.
+    `real_time` asks for SCHED_FIFO, which only a process that mostly sleeps may have: one that
+    spins is stopped for 50 ms in each second by the kernel's fair server.
     """
-    slack = libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0
-    nice = group = False
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-        nice = True
-        Path("/proc/self/autogroup").write_text(str(_NICE), "utf-8")
-        group = True
-    return {"timer_slack_1ns": slack, f"nice_{_NICE}": nice, f"autogroup_{_NICE}": group}
+    granted = {"timer_slack_1ns": libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0}
+
+    def ask(what: str, how: Callable[[], object]) -> None:
+        try:
+            how()
+        except OSError:
+            granted[what] = False
+        else:
+            granted[what] = True
+
+    ask(f"nice_{_NICE}", lambda: os.setpriority(os.PRIO_PROCESS, 0, _NICE))
+    ask(f"autogroup_{_NICE}", lambda: Path("/proc/self/autogroup").write_text(str(_NICE), "utf-8"))
+    if real_time:
+        first = os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO))
+        ask("sched_fifo", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, first))
+    return granted
 
 
 def deep_receive_buffer(sock: socket.socket, size: int) -> int:

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.errors import HilError, UsageError
+from hil.errors import HilError, RigError, UsageError
 from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.traffic import linux
 from hil.traffic.exchange import Lines, RowRing, load_array
@@ -39,6 +39,7 @@ SCHEDULE: Final = np.dtype(
 )
 
 SPIN_NS: Final = 100_000  #: before a slot, spun away instead of slept
+_MOSTLY_ASLEEP: Final = 0.5  # share of time spent spinning, below which real time does no harm
 _CHUNK: Final = 256  # packets of the schedule turned into Python numbers at once
 _GLANCE_NS: Final = 20_000_000  # between looks at the pipe
 _APPLY_NS: Final = 60_000  # slack that storing a batch of stamps needs
@@ -82,9 +83,11 @@ class _Outlet:
         self.name: str = order["name"]
         self._order = order
         self._kernel = sent.rows["tx_kernel_ns"]
+        self._began = False
         with linux.inside(order["namespace"]):
             self._namespace = linux.namespace_handle() if order["namespace"] else None
             self.stamped = StampedSocket(self._open, self._store)
+        self._began = True
 
     def _open(self) -> socket.socket:
         with linux.inside_handle(self._namespace):
@@ -95,12 +98,19 @@ class _Outlet:
                     linux.attach_filter(sock, linux.DROP_ALL)
                     sock.bind((self._order["interface"], linux.ETH_P_IP))
             except OSError as error:
-                raise UsageError(f"port {self.name} cannot send: {error.strerror}") from None
+                kind, when = (RigError, " any more") if self._began else (UsageError, "")
+                raise kind(f"port {self.name} cannot send{when}: {error.strerror}") from None
         return sock
 
     def _store(self, rows: NDArray[np.int64], kernel: NDArray[np.int64]) -> None:
         known = kernel != 0
         self._kernel[rows[known]] = kernel[known]
+
+
+def _busy_share(schedule: NDArray[Any]) -> float:
+    """The share of time that spinning before each slot of a schedule takes, at most."""
+    span_ns = int(schedule["offset_ns"][-1] - schedule["offset_ns"][0])
+    return len(schedule) * SPIN_NS / max(span_ns, 1)
 
 
 class Sender:
@@ -115,7 +125,7 @@ class Sender:
         self._frames = _Frames(orders, directory)
         self._schedule = load_array(directory / "schedule.npy")
         self._warm_up: list[tuple[int, int, int]] = orders["warm_up"]
-        self._granted = linux.be_prompt()
+        self._granted = linux.be_prompt(real_time=_busy_share(self._schedule) < _MOSTLY_ASLEEP)
         self._stop = False
         self._warm_up_sent = [0] * len(self._of_flow)
         self._failed: dict[str, int] = {}
