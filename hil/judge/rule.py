@@ -268,6 +268,7 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         "path": measurement.path,
         "ports": [measurement.tx_port, measurement.rx_port],
         "timing": [measurement.timing.tx, measurement.timing.rx],
+        **({"against": case.against.id} if case.against is not None else {}),
         **_offered_words(case.seen),
         **finding.details,
         **({"wire": wire} if wire else {}),

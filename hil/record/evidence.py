@@ -89,11 +89,13 @@ def judgement_line(judgement: Judgement, nodeid: str | None) -> JudgementLine:
     return JudgementLine.model_validate({**judgement.to_json(), "nodeid": nodeid})
 
 
-def measurement_of(line: MeasurementLine, samples: Table) -> Measurement:
+def measurement_of(
+    line: MeasurementLine, samples: Table, floor_ns: NDArray[np.int64] | None = None
+) -> Measurement:
     """The measurement a line was written from, as far as the record and the samples hold it.
 
-    The floor comes back as the few points that the record keeps, so its quantiles are those
-    points; nothing else is lost.
+    Without `floor_ns`, which lies beside the samples, the floor comes back as the few points that
+    the record keeps, so its quantiles are those points; nothing else is lost.
 
     Raises:
         ValueError: the line names a time source that this version does not know.
@@ -114,7 +116,11 @@ def measurement_of(line: MeasurementLine, samples: Table) -> Measurement:
         timing=Timing(cast("TxSource", line.timing.tx), cast("RxSource", line.timing.rx)),
         budget=Budget(
             common_mode_ns=line.budget.common_mode_ns,
-            floor_ns=np.array([error for _, error in line.budget.floor], np.int64),
+            floor_ns=(
+                np.array([error for _, error in line.budget.floor], np.int64)
+                if floor_ns is None
+                else floor_ns
+            ),
             sources=line.budget.sources,
         ),
         spoiled=tuple(Window(one.start_ns, one.end_ns, one.why) for one in line.spoiled),

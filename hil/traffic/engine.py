@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from hil.clock import Deadline
 from hil.errors import Interrupted, RigError, UsageError
-from hil.samples import store
+from hil.samples import floor, store
 from hil.samples.measurement import Measurement
 from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
@@ -311,6 +311,7 @@ def _measured(
     arrived = store.read_stream(files.arrived, ARRIVED).rows
     measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
     about = {"flow": number, "name": flow.name, "complete": measurement.complete}
+    about |= floor.packed(measurement.budget.floor_ns)
     store.write(files.parquet, measurement.samples, about)
     files.unlink_streams()
     return measurement
