@@ -105,6 +105,8 @@ def show(profile: Profile, requirement: Requirement) -> str:
     lines.append(f"scenario  {requirement.scenario}; proves {', '.join(requirement.promise)}")
     if requirement.traffic is not None:
         lines.append(f"traffic   {traffic(requirement.traffic)}")
+        if requirement.traffic.note:
+            lines.append(f"          {requirement.traffic.note}")
     if requirement.load is not None:
         lines.append(f"beside    {traffic(requirement.load)}")
     if requirement.loop is not None:
@@ -156,6 +158,11 @@ def _decision(requirement: Requirement, target: Target) -> Iterator[str]:
             f"bursts: counts are divided by at least {design_effect(target):g}, for outages of "
             f"{plural(target.burst, requirement.items)} in a row; more where longer ones are seen"
         )
+        if isinstance(requirement.traffic, Periodic):
+            yield (
+                f"phases: a miss in one of {requirement.traffic.strata} by itself withholds PASS; "
+                f"it is a FAIL if it stands when all are counted in"
+            )
     elif isinstance(target, EventTarget | GoodputTarget):
         if target.rate is None:
             yield "PASS: never, because no rate is declared; NOT DEMONSTRATED without an event"
