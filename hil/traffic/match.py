@@ -8,7 +8,8 @@ A frame is judged from the network header on; the link header may change on any 
 - They are wrong, and most of the bytes that never change are those of a frame of that length: ours
   and damaged. Its sequence number is believed only where the probe that was sent under that number
   agrees with what came in at least 32 of 40 bytes: any byte of a wrong number would change the
-  number, the planned time, the CRC and the balance word. Else the frame is *unreadable*.
+  number, the planned time, the CRC and the balance word. Else the frame is *unreadable*, or warm-up
+  where it says so.
 - Anything else of our kind (our EtherType, our UDP port, or the magic number) is foreign; what is
   not of our kind is nobody's.
 """
@@ -16,7 +17,7 @@ A frame is judged from the network header on; the link header may change on any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -61,7 +62,7 @@ class Matched:
 
     rows: Table
     foreign: int = 0
-    warm_up: dict[int, int] = field(default_factory=dict)
+    warm_up: int = 0
 
 
 class Matcher:
@@ -99,6 +100,7 @@ class Matcher:
                 continue
             flows[row], sequence[row], trusted = found
             ours[row] = True
+            warm[row] = not trusted and bool(fields["flags"][row] & probe.WARM_UP)
             flags[row] = DAMAGED if trusted else DAMAGED | UNREADABLE
         keep = ours & ~warm
         rows = blank(ARRIVED, int(keep.sum()))
@@ -108,10 +110,7 @@ class Matcher:
         rows["flags"] = flags[keep]
         if reading is not None:
             _note_trailers(rows, reading, keep)
-        seen, counts = np.unique(flows[warm], return_counts=True)
-        return Matched(
-            rows, int(foreign.sum()), dict(zip(seen.tolist(), counts.tolist(), strict=True))
-        )
+        return Matched(rows, int(foreign.sum()), int(warm.sum()))
 
     def _trailers(self, batch: Batch) -> tuple[NDArray[np.int64], Reading | None]:
         """Length of each frame without its trailer, and the trailers where a tap leaves them."""

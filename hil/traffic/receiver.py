@@ -73,7 +73,7 @@ class _Inlet:
             matched = self.matcher.match(batch, time.time_ns())
             lost += len(matched.rows) - arrived.append(matched.rows)
             self.foreign += matched.foreign
-            self.warm_up += sum(matched.warm_up.values())
+            self.warm_up += matched.warm_up
             seen += len(batch.lengths)
             if len(batch.lengths) < MOST // 2:
                 break

@@ -125,7 +125,16 @@ def test_frames_of_our_ethertype_that_are_no_probe_are_foreign() -> None:
 def test_warm_up_is_counted_and_not_kept() -> None:
     found = match(np.concatenate([frames(0, 1, flags=probe.WARM_UP), frames(0)]))
     assert found.rows["seq"].tolist() == [0]
-    assert found.warm_up == {1: 2}
+    assert found.warm_up == 2
+
+
+@pytest.mark.parametrize("place", [8, 20, 30, 33])
+def test_a_damaged_warm_up_frame_explains_no_loss(place: int) -> None:
+    warm = frames(0, flags=probe.WARM_UP)
+    warm[:, : probe.SIZE] = probe.encode(RUN, 1, np.array([0]), START - 80_123_457, probe.WARM_UP)
+    warm[:, place] ^= 0x5A
+    found = match(warm)
+    assert (len(found.rows), found.foreign, found.warm_up) == (0, 0, 1)
 
 
 def tapped(rows: Any, first_release: int = START) -> Any:
