@@ -104,8 +104,6 @@ def measure(options: Options) -> int:
     flow = _flow(options, request, bench)
     try:
         measurement, interrupted = _run(options, request, flow, bench)
-    except UsageError:
-        raise
     except RigError as error:
         if not options.json:
             raise
@@ -239,7 +237,6 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         floor=stored(tx, rx),
         simulated=bench is not None and bench.world is not None,
     )
-    flow.check()
     if bench is not None:
         from hil.lab.safety import permit
 

@@ -18,9 +18,6 @@ from hil.traffic.floor import stored
 
 Way = Literal["uplink", "downlink"]
 
-#: Both ends of a drain: long enough for what the network still holds, short enough for people.
-_DRAIN_NS = 2_000_000_000
-
 
 class Show(Protocol):
     """Where progress is shown while a measurement runs."""
@@ -180,7 +177,6 @@ class Path:
                 flows,
                 directory=self.bench.directory,
                 launcher=self.bench.testbed.launcher,
-                drain_ns=_DRAIN_NS,
                 progress=self._show,
             )
         except RunInterrupted as stop:

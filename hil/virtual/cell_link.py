@@ -117,11 +117,6 @@ class Link:
         self._fates: list[Fate] = []
 
     @property
-    def before_ns(self) -> int:
-        """Processing time between the arrival of a packet and the first slot it can be in."""
-        return self._before_ns
-
-    @property
     def horizon_ns(self) -> int:
         """No packet whose fate is undecided can be released before this."""
         return (self._slot + 1) * self._config.slot_ns + self._after_ns

@@ -1,9 +1,9 @@
 """The mapped file through which endpoints and user plane act on each other: one row per CPE.
 
-The holder creates it, endpoints write what the world has done to a CPE (attenuation in its radio
-path, session up, powered), the user plane reads the rows each turn and writes back when a CPE last
-carried traffic. Every field is one aligned 8-byte word that exactly one process writes, so a store
-is seen whole or not at all (x86-64 and AArch64) and no lock is needed; fields of a row are
+The user plane creates it. Endpoints write what the world has done to a CPE (attenuation in its
+radio path, session up, powered); the user plane reads the rows each turn and writes back when a CPE
+last carried traffic. Every field is one aligned 8-byte word that exactly one process writes, so a
+store is seen whole or not at all (x86-64 and AArch64) and no lock is needed; fields of a row are
 independent of each other, a reader needs no consistent pair. `generation` is raised after each
 change, so that a reader can see at a glance that something moved.
 """
