@@ -10,6 +10,7 @@ from hil.drivers.protocols import Device
 from hil.drivers.registry import Registry
 from hil.errors import DeviceError, NeedsNotMet, RigError, TargetMissed, UsageError
 from hil.lab import world
+from hil.lab.faults import fault
 from hil.lab.lease import Lease
 from hil.lab.safety import Guard, bounded
 from hil.record import register
@@ -64,6 +65,20 @@ class Lab:
             if self._registry.role(config.driver) == role:
                 return self[name]
         raise NeedsNotMet([f"needs a {role}; {self.testbed.name} has none"])
+
+    @contextmanager
+    def fault(self, name: str, **parameters: Any) -> Iterator[None]:
+        """Within it a fault is on: one of the bench's hooks, or one of its world.
+
+        Parameters are texts with units, as in a file: ``lab.fault("delay", cpe="cpe1",
+        by="20 ms")``.
+
+        Raises:
+            UsageError: the bench offers none of that name; the text says what it offers.
+            RigError: the fault could not be begun or ended.
+        """
+        with fault(self.testbed, self._journal, name, parameters):
+            yield
 
     def check(self) -> None:
         """Raises RigError when the world that the devices live in has lost a part."""

@@ -142,6 +142,19 @@ def _endpoints_find_each_other(names: Names) -> Iterator[Fault]:
             yield from names.unknown((*path, "acts_on", index), modem, names.modems, "modem")
 
 
+def _faults_find_what_they_break(names: Names) -> Iterator[Fault]:
+    plcs = {
+        name: endpoint
+        for name, endpoint in names.endpoints.items()
+        if isinstance(endpoint, dict) and endpoint.get("kind") == "plc"
+    }
+    for name, fault in mapping(names.document, ("world", "faults")).items():
+        if isinstance(fault, dict):
+            path = ("world", "faults", name)
+            yield from names.unknown((*path, "cpe"), fault.get("cpe"), names.modems, "modem")
+            yield from names.unknown((*path, "plc"), fault.get("plc"), plcs, "PLC")
+
+
 def _modems_have_their_lan(names: Names) -> Iterator[Fault]:
     for name, modem in names.modems.items():
         lan = modem.get("lan")
@@ -212,6 +225,7 @@ _RULES: Final[tuple[Callable[[Names], Iterator[Fault]], ...]] = (
     _routes_are_listed_once,
     _safety_allows_the_ports,
     _endpoints_find_each_other,
+    _faults_find_what_they_break,
     _modems_have_their_lan,
     _world_makes_its_ports,
     _cables_end_on_a_lan,

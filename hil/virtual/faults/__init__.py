@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from hil.virtual.faults.desk import begin, end, listed
+from hil.virtual.faults.desk import begin, close, end, listed
+from hil.virtual.faults.ledger import part_of
 
-__all__ = ["begin", "end", "listed"]
+__all__ = ["begin", "close", "end", "listed", "part_of"]

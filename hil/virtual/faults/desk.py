@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hil.errors import HilError, RigError, UsageError
-from hil.virtual.faults.ledger import ENDPOINTS, USERPLANE, Entry, Ledger
+from hil.virtual.faults.ledger import ENDPOINTS, PART_OF, USERPLANE, Entry, Ledger
 
 _MOST_BYTES: Final = 1 << 17
 _MOST_LISTED: Final = 200  # what a datagram holds for certain
@@ -106,7 +106,10 @@ def end(run: Path, part: str, name: str) -> dict[str, Any]:
 
 
 def listed(run: Path) -> list[dict[str, Any]]:
-    """Every fault that there is and was in a world; `part` says whose it is, `on` whether it is on.
+    """The faults that there are and were in a world, the latest of each of its processes.
+
+    Beside its entry each says whose it is (`part`), whether it is `on`, and whether it is `open`:
+    on, or yet to come.
 
     Raises: RigError when the world does not answer.
     """
@@ -115,9 +118,19 @@ def listed(run: Path) -> list[dict[str, Any]]:
         answer = _ask(run, part, do="list")
         now_ns = answer["now_ns"]
         for each in answer["faults"]:
-            on = each["start_ns"] <= now_ns and (each["end_ns"] is None or now_ns < each["end_ns"])
-            found.append({**each, "part": part, "on": on})
+            is_open = each["end_ns"] is None or now_ns < each["end_ns"]
+            on = each["start_ns"] <= now_ns and is_open
+            found.append({**each, "part": part, "on": on, "open": is_open})
     return found
+
+
+def close(run: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Make sure that a fault is over; its entry as it then is. Raises as `listed`."""
+    part = PART_OF[entry["kind"]]
+    found = next(
+        each for each in listed(run) if each["part"] == part and each["number"] == entry["number"]
+    )
+    return end(run, part, found["name"]) if found["open"] else found
 
 
 _turns = iter(range(1 << 62))

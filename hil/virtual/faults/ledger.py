@@ -136,6 +136,18 @@ class Ledger:
         return [each.to_json() for each in self.entries]
 
 
+def part_of(world: World, name: str) -> str:
+    """Which process of a world makes a fault of its file, or one of a kind.
+
+    Raises: UsageError when there is neither, with what there is.
+    """
+    kind = world.faults[name].kind if name in world.faults else name
+    if kind not in PART_OF:
+        known = ", ".join(dict.fromkeys((*world.faults, *PART_OF)))
+        raise UsageError(f"no fault is called {name!r}; there are {known}")
+    return PART_OF[kind]
+
+
 def targets(world: World) -> dict[str, list[str]]:
     """What the faults of a world can be about, by parameter."""
     kinds = {"cpe": ModemEndpoint, "plc": PlcEndpoint}
