@@ -71,8 +71,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     from hil.errors import HilError
     from hil.plugin.session import load_testbed
 
-    if getattr(config.option, "numprocesses", None):
-        print("hil: one process per testbed: leave out -n", file=sys.stderr)
+    if getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None):
+        print("hil: one process per testbed: leave out -n and --tx", file=sys.stderr)
         return 2
     try:
         loaded = load_testbed(config)
@@ -90,12 +90,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", mark)
     if chosen_testbed(config) is None or config.option.help:
         return
-    from hil.errors import HilError
+    from hil.errors import HilError, UsageError
+    from hil.verdict import ExitCode
 
     try:
         session = Session.start(config)
     except HilError as error:
-        raise pytest.UsageError(str(error)) from None
+        usage = isinstance(error, UsageError)
+        pytest.exit(str(error), returncode=ExitCode.USAGE if usage else ExitCode.RIG)
     config.stash[SESSION] = session
     config.pluginmanager.register(outcome.Outcomes(session), "hil-outcomes")
 

@@ -9,6 +9,8 @@ from hil.plugin.labels import requirement_ids
 from hil.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
     from hil.judge import Judgement
@@ -82,12 +84,14 @@ class Judge:
             raise UsageError("judge.expect needs the ids of the requirements to judge")
         judged: list[Judgement] = []
         for name in requirements:
-            judged += judge(measurement, self._targets[name], self._session.plan, against=against)
+            found = judge(measurement, self._targets[name], self._session.plan, against=against)
+            self._record(found)
+            judged += found
         for taken in (measurement, against):
             if taken is not None:
                 self._session.keep(taken)
         for judgement in judged:
-            self._keep(judgement, measurement, against)
+            self._show(judgement, measurement, against)
         return tuple(judged)
 
     def require(
@@ -109,33 +113,52 @@ class Judge:
             plan=self._session.plan,
             simulated=self._session.testbed.world is not None,
         )
-        self._keep(judgement, None, None)
+        self._record([judgement])
+        self._show(judgement, None, None)
         return judgement
 
-    def _keep(
+    def _record(self, judged: Sequence[Judgement]) -> None:
+        """Before anything else is done with them: what fails later takes no judgement with it."""
+        known = self._session.judgements.setdefault(self._item.nodeid, [])
+        known += judged
+        for judgement in judged:
+            self._session.journal.judgement(self._item.nodeid, judgement)
+
+    def _show(
         self, judgement: Judgement, measurement: Measurement | None, against: Measurement | None
     ) -> None:
+        """The judgement as a step of the test in Allure, with its card, and on the terminal."""
         import allure
 
-        from hil.report import card
-
-        self._session.judgements.setdefault(self._item.nodeid, []).append(judgement)
-        self._session.journal.judgement(self._item.nodeid, judgement)
-        requirement = self._targets[judgement.requirement].title
-        html = card.render(judgement, measurement, against=against, title=requirement)
-        self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
+        html = self._card(judgement, measurement, against)
         simulated = " SIMULATED" if judgement.simulated else ""
         title = f"{judgement.target} {judgement.direction}: {judgement.word}{simulated}"
         try:
             with allure.step(title):
-                allure.attach(html, title, allure.attachment_type.HTML)
+                if html:
+                    allure.attach(html, title, allure.attachment_type.HTML)
                 raise_unmet([judgement], self._session.plan)
         except (TargetMissed, Inconclusive, InvalidMeasurement):
             pass  # the step is red; the test goes on and `conclude` raises for all at once
         self._session.progress.done(f"{judgement.word}: {judgement.sentence}")
 
+    def _card(
+        self, judgement: Judgement, measurement: Measurement | None, against: Measurement | None
+    ) -> str:
+        """The card, written; empty where it cannot be made: a picture decides nothing."""
+        from hil.report import card
 
-def raise_unmet(judged: list[Judgement] | tuple[Judgement, ...], plan: Plan) -> None:
+        title = self._targets[judgement.requirement].title
+        try:
+            html = card.render(judgement, measurement, against=against, title=title)
+            self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
+        except Exception as error:
+            self._session.note(f"no card of {judgement.target} {judgement.direction}: {error!r}")
+            return ""
+        return html
+
+
+def raise_unmet(judged: Sequence[Judgement], plan: Plan) -> None:
     """Raises for the worst verdict, naming every target that was not met.
 
     In a smoke run INCONCLUSIVE is the ordinary answer and raises nothing.

@@ -58,7 +58,8 @@ def describe(item: pytest.Item) -> None:
     text = prose(item)
     if text["title"]:
         allure.dynamic.title(text["title"])
-        allure.dynamic.description(f"Steps: {text['steps']}\n\nVerify: {text['verify']}")
+        parts = [f"{word.capitalize()}: {text[word]}" for word in ("steps", "verify") if text[word]]
+        allure.dynamic.description("\n\n".join(parts))
 
 
 def inventory(item: pytest.Item, profile: Profile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ code is made of verdicts, not of pytest's count.
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,12 @@ from hil.plugin import labels
 from hil.verdict import ExitCode, Verdict, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from hil.plugin.session import Session
 
+#: After these, devices go to their safe state and not back to what they were found in.
+_ABNORMAL = frozenset(("rig", "interrupted", "timeout", "defect"))
 _TIMED_OUT = "from pytest-timeout"
 _ONE_INTERRUPT_NS = 1_000_000_000
 
@@ -48,6 +51,21 @@ class Ending:
     detail: str = ""
     duration_ns: int = 0
 
+    def add(self, cause: str, detail: str) -> None:
+        """One more thing that went wrong; the worst is the cause, every one is told."""
+        if self.cause is None or _WORST.index(cause) < _WORST.index(self.cause):
+            self.cause = cause
+            self.detail = f"{detail}\n{self.detail}".strip()
+        elif detail not in self.detail:
+            self.detail = f"{self.detail}\n{detail}"
+        of_cause = {"target missed": "failed", "needs": "skipped"}
+        self.outcome = of_cause.get(self.cause, "broken")
+
+
+#: Of several causes in one test the first of these is how the test ended (method, section 5).
+_WORST = (
+    "target missed", "defect", "rig", "interrupted", "timeout", "invalid", "inconclusive", "needs",
+)  # fmt: skip
 
 _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (TargetMissed, "target missed"),
@@ -78,6 +96,7 @@ class Outcomes:
         self.causes: set[str] = set()
         self.endings: dict[str, Ending] = {}
         self._interrupted_ns: int | None = None
+        self._homeward = False
         # SIGTERM is how CI cancels: treated as Ctrl-C, so that teardown still runs.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
@@ -86,8 +105,11 @@ class Outcomes:
         """Raises KeyboardInterrupt; signals in quick succession are one.
 
         A Ctrl-C at a terminal comes twice, from the terminal and by way of `hil run`; the second
-        must not break the teardown that the first one started.
+        must not break the teardown that the first one started, and none at all the way home of
+        the devices, each step of which is bounded in time.
         """
+        if self._homeward:
+            return
         now_ns = SYSTEM.monotonic_ns()
         if self._interrupted_ns is None or now_ns - self._interrupted_ns > _ONE_INTERRUPT_NS:
             self._interrupted_ns = now_ns
@@ -105,7 +127,10 @@ class Outcomes:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Writes the inventory: what the run set out to do."""
         profile = self.session.profile
-        self.session.journal.collected([labels.inventory(item, profile) for item in session.items])
+        with self._recording():
+            self.session.journal.collected(
+                [labels.inventory(item, profile) for item in session.items]
+            )
 
     def pytest_exception_interact(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         """A suite that cannot be collected is a defect, not a verdict."""
@@ -119,14 +144,32 @@ class Outcomes:
         """The test at hand, from its first word in the record to its last."""
         self.session.item = item
         self.endings[item.nodeid] = Ending()
-        self.session.journal.test_started(
-            item.nodeid, labels.requirement_ids(item), labels.prose(item)
-        )
+        with self._recording():
+            self.session.journal.test_started(
+                item.nodeid, labels.requirement_ids(item), labels.prose(item)
+            )
         try:
             return (yield)
+        except BaseException as error:
+            # Between the phases of a test, where no report is made of it.
+            stopped = isinstance(error, KeyboardInterrupt | pytest.exit.Exception)
+            cause = "interrupted" if stopped else "defect"
+            self.causes.add(cause)
+            self.endings[item.nodeid].add(cause, f"no verdict was reached: {error!r}")
+            raise
         finally:
-            self._finish(item)
+            with self._recording():
+                self._finish(item)
             self.session.item = None
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """What cannot be written down is not measured: without a record the run ends here."""
+        try:
+            yield
+        except RigError as fault:
+            self.causes.add("rig")
+            pytest.exit(str(fault), returncode=ExitCode.RIG)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -136,15 +179,24 @@ class Outcomes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """After the test's own code: raise once, naming every target that was not met."""
-        from hil.plugin.judging import conclude
+        from hil.plugin.judging import conclude, raise_unmet
 
-        yield from self._guarded(item)
+        try:
+            yield from self._guarded(item)
+        except (pytest.skip.Exception, pytest.xfail.Exception):
+            # Leaving early takes back nothing that was judged before.
+            raise_unmet(self.session.judgements.get(item.nodeid, ()), self.session.plan)
+            raise
         conclude(self.session, item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        """An interruption in a teardown is the rig's."""
+        """An interruption in a teardown is the rig's; what a fixture judges there counts too."""
+        from hil.plugin.judging import raise_unmet
+
+        before = len(self.session.judgements.get(item.nodeid, ()))
         yield from self._guarded(item)
+        raise_unmet(self.session.judgements.get(item.nodeid, [])[before:], self.session.plan)
 
     def _guarded(self, item: pytest.Item) -> Generator[None, None, None]:
         try:
@@ -167,30 +219,36 @@ class Outcomes:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Says whose fault a failure is, in the record and in JUnit."""
         report = yield
-        when = report.when
         ending = self.endings.setdefault(item.nodeid, Ending())
         ending.duration_ns += int(report.duration * 1e9)
-        if report.failed and call.excinfo is not None:
-            cause = cause_of(call.excinfo.value, when)
-            report.hil_cause = cause  # type: ignore[attr-defined]
-            self.causes.add(cause)
-            if isinstance(call.excinfo.value, TargetMissed | Inconclusive | InvalidMeasurement):
-                # What was missed is in the sentence; how the plugin came to raise it helps nobody.
-                report.longrepr = str(call.excinfo.value)
-            item.user_properties.append(("hil.cause", cause))
-            if ending.cause is None:
-                ending.outcome = "failed" if cause == "target missed" else "broken"
-                ending.cause = cause
-                ending.detail = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
-            else:
-                # Allure drops a teardown fault after a failed call; the record does not.
-                self.session.rig_fault(f"{item.nodeid}: {when}: {call.excinfo.value}")
-        elif report.skipped and isinstance(report.longrepr, tuple):
-            ending.outcome, ending.cause = "skipped", "needs"
-            ending.detail = str(report.longrepr[2]).removeprefix("Skipped: ")
-        if when == "call":
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception):
+            reason = error.msg or str(report.longrepr)
+            ending.add("needs", reason)
+        elif error is not None:
+            self._failed(item, report, error)
+        elif report.failed:  # a strict xfail that passed: what the suite says is out of date
+            self.causes.add("defect")
+            ending.add("defect", str(report.longrepr))
+        if report.when == "call":
             self._attach_properties(item)
         return report
+
+    def _failed(self, item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
+        """Notes a failure, also one that an `xfail` mark expects: that is no pardon."""
+        cause = cause_of(error, report.when)
+        self.causes.add(cause)
+        expected = "" if report.failed else "expected to fail: "
+        self.endings[item.nodeid].add(cause, f"{expected}{type(error).__name__}: {error}")
+        if report.failed:
+            report.hil_cause = cause  # type: ignore[attr-defined]
+            item.user_properties.append(("hil.cause", cause))
+            if isinstance(error, TargetMissed | Inconclusive | InvalidMeasurement):
+                # What was missed is in the sentence; how the plugin came to raise it helps nobody.
+                report.longrepr = str(error)
+        if report.when == "teardown" and cause in ("rig", "timeout", "defect"):
+            # Allure drops a teardown fault after a failed call; the record does not.
+            self.session.rig_fault(f"{item.nodeid}: {report.when}: {error}")
 
     def _attach_properties(self, item: pytest.Item) -> None:
         for judgement in self.session.judgements.get(item.nodeid, ()):
@@ -224,28 +282,38 @@ class Outcomes:
 
     # -- the end ----------------------------------------------------------------------------
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, None, None]:
-        """Brings devices home, then makes the exit code of verdicts."""
+        """Brings devices home, then makes the exit code of verdicts.
+
+        After the last fixture is torn down, which may still use a device, and before the summary.
+        """
         if exitstatus == pytest.ExitCode.INTERRUPTED and "defect" not in self.causes:
             self.causes.add("interrupted")
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
             self.causes.add("defect")
-        abnormal = bool(self.causes & {"rig", "interrupted", "timeout", "defect"})
         try:
-            self.session.close_lab(abnormal=abnormal)
+            yield
+        except BaseException as error:  # raised on, it would end pytest before devices are home
+            self.causes.add(cause_of(error, "teardown"))
+            self.session.rig_fault(f"the last teardown failed: {error}")
+        self._homeward = True
+        try:
+            self.session.close_lab(abnormal=bool(self.causes & _ABNORMAL))
         except HilError as error:
             self.causes.add("rig")
             self.session.rig_fault(f"the lab did not close cleanly: {error}")
+        session.exitstatus = self.code(int(exitstatus))
         try:
-            yield
-        finally:
-            session.exitstatus = self.code(int(exitstatus))
             self.session.journal.end(
                 exit_code=int(session.exitstatus), interrupted="interrupted" in self.causes
             )
+        except RigError as fault:
+            self.session.progress.done(str(fault))
+            if session.exitstatus != ExitCode.FAIL:
+                session.exitstatus = ExitCode.RIG
 
     def code(self, exitstatus: int) -> int:
         """The exit code of the run, from its verdicts."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hil.lab import Lab
     from hil.plugin.journal import Journal
     from hil.record import RunDirectory
+    from hil.record.schema import EventCategory
     from hil.samples.measurement import Measurement
     from hil.targets import Plan, Profile
     from hil.testbed import Testbed
@@ -129,11 +130,11 @@ class Session:
         if measurement.id in self.kept:
             return
         self.kept.add(measurement.id)
-        from hil.samples import store
+        from hil.samples import floor, store
 
         file = self.directory.samples / f"{measurement.id}.parquet"
         if not file.exists():
-            store.write(file, measurement.samples)
+            store.write(file, measurement.samples, floor.packed(measurement.budget.floor_ns))
         self.journal.measurement(self.nodeid, measurement, file)
 
     def _device_action(self, device: str, text: str) -> None:
@@ -142,10 +143,24 @@ class Session:
         self.journal.event(EventCategory.DEVICE, text, nodeid=self.nodeid, device=device)
 
     def rig_fault(self, text: str) -> None:
-        """Writes a fault of the rig that belongs to no test."""
+        """Writes down a fault of the rig that is not how a test ended."""
         from hil.record.schema import EventCategory
 
-        self.journal.event(EventCategory.RIG_FAULT, text, nodeid=self.nodeid)
+        self._event(EventCategory.RIG_FAULT, text)
+
+    def note(self, text: str) -> None:
+        """Writes down what explains the rest and changes no verdict."""
+        from hil.record.schema import EventCategory
+
+        self._event(EventCategory.NOTE, text)
+
+    def _event(self, category: EventCategory, text: str) -> None:
+        from hil.errors import RigError
+
+        try:
+            self.journal.event(category, text, nodeid=self.nodeid)
+        except RigError as fault:  # a full disk: said at least to whoever looks on
+            self.progress.done(f"{text} ({fault})")
 
     def close_lab(self, *, abnormal: bool) -> None:
         """Restores each device as found, or, after an abnormal end, drives it to its safe state."""
@@ -157,8 +172,10 @@ class Session:
         """Closes what is open; safe to call twice."""
         if not self._ended:
             self._ended = True
-            self.close_lab(abnormal=True)
-            self.journal.close()
+            try:
+                self.close_lab(abnormal=True)
+            finally:
+                self.journal.close()
 
     def header(self) -> list[str]:
         """The lines at the top of a run."""

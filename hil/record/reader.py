@@ -66,6 +66,11 @@ class TestHistory:
         return self.start is not None and self.finish is None
 
     @property
+    def green(self) -> bool:
+        """It came to its end and passed."""
+        return self.finish is not None and self.finish.outcome is Outcome.PASSED
+
+    @property
     def requirements(self) -> tuple[str, ...]:
         """The requirements that it names, from whichever line has them."""
         line = self.finish or self.start

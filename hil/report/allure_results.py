@@ -98,13 +98,16 @@ def title(run: Run) -> str:
 def finish_missing(directory: RunDirectory, run: Run) -> tuple[str, ...]:
     """Write a result for each test of the record that has none; returns their node ids.
 
-    A test that was running is broken, one that never began is skipped, one that finished without
-    leaving a result has the status that the record gives it.
+    A result that is greener than the record is corrected. A test that was running is broken, one
+    that never began is skipped, one that finished without leaving a result has the status that the
+    record gives it.
 
     Raises:
         RigError: the folder cannot be written.
     """
     results = tuple(_results(directory.allure_results))
+    for path, result in results:
+        _correct(path, result, run)
     present = {name for _, result in results for name in _identities(result)}
     epic = next((_label(result, "epic") for _, result in results), None)
     added = []
@@ -117,6 +120,19 @@ def finish_missing(directory: RunDirectory, run: Run) -> tuple[str, ...]:
         write_whole(path, json.dumps(redact_tree(result), ensure_ascii=False))
         added.append(test.nodeid)
     return tuple(added)
+
+
+def _correct(path: Path, result: dict[str, Any], run: Run) -> None:
+    """No result is greener than the record: an interruption between two phases leaves it so."""
+    if result.get("status") != "passed":
+        return
+    names = set(_identities(result))
+    for nodeid, history in run.tests.items():
+        if history.green or names.isdisjoint((f"nodeid {nodeid}", _identity(nodeid))):
+            continue
+        result["status"], message = _status(history)
+        result["statusDetails"] = {"message": message}
+        write_whole(path, json.dumps(redact_tree(result), ensure_ascii=False))
 
 
 def redact_results(folder: Path) -> None:

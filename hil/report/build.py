@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.errors import HilError
+from hil.errors import HilError, RigError
 from hil.record.directory import RunDirectory, write_whole
 from hil.record.evidence import measurement_of
 from hil.record.reader import Run, read
@@ -56,9 +56,9 @@ def build(directory: RunDirectory) -> BuildResult:
     for name, step in steps:
         try:
             step()
-        except (HilError, OSError, ValueError) as error:
+        except Exception as error:
             failed = True
-            notes.append(f"{name} failed: {error}")
+            notes.append(f"{name} failed: {_said(error)}")
     return BuildResult(directory.index, page[0] if page else None, tuple(notes), not failed)
 
 
@@ -66,8 +66,9 @@ def missing_cards(directory: RunDirectory, run: Run) -> list[str]:
     """Make the card of each judgement that has none yet; returns what is to be said.
 
     Raises:
-        RigError: a card cannot be written.
+        RigError: cards cannot be made or written; all others are.
     """
+    faults: list[str] = []
     notes: list[str] = []
     directory.cards.mkdir(exist_ok=True)
     known: dict[str, Measurement | None] = {}
@@ -79,8 +80,17 @@ def missing_cards(directory: RunDirectory, run: Run) -> list[str]:
             known[judgement.measurement], note = _measurement(directory, run, judgement.measurement)
             notes += [note] if note else []
         title = run.title(judgement.requirement)
-        write_whole(path, card.render(judgement, known[judgement.measurement], title=title))
+        try:
+            write_whole(path, card.render(judgement, known[judgement.measurement], title=title))
+        except Exception as error:
+            faults.append(f"{judgement.target} {judgement.direction}: {_said(error)}")
+    if faults:
+        raise RigError("; ".join(faults))
     return notes
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, HilError | OSError) else repr(error)
 
 
 def _measurement(directory: RunDirectory, run: Run, name: str) -> tuple[Measurement | None, str]:

@@ -19,6 +19,7 @@ from hil.record.schema import Cause, Outcome
 from hil.report.words import look
 
 _XML = ElementTree
+_NOT_GREEN = ("failure", "error", "skipped")
 #: What XML 1.0 cannot hold, section 2.2.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -42,6 +43,8 @@ def complete(directory: RunDirectory) -> tuple[str, ...]:
             _outcome(case, history)
             if readable:
                 notes.append(f"{nodeid} was added to junit.xml")
+        elif not history.green and all(case.find(kind) is None for kind in _NOT_GREEN):
+            _outcome(case, history)  # pytest had no report of what ended it
         _properties(case, run, nodeid)
     _recount(suite)
     for element in suite.iter():
@@ -69,6 +72,8 @@ def _suite(directory: RunDirectory, run: Run) -> tuple[_XML.Element, bool]:
         root = tree.getroot()
         found = root if root.tag == "testsuite" else root.find("testsuite")
         if found is not None:
+            for case in [case for case in found.iter("testcase") if not case.get("name")]:
+                found.remove(case)  # begun by pytest, and stopped before it had a name
             return found, True
     return _XML.Element("testsuite", {"name": "pytest", "hostname": run.run.host}), False
 
