@@ -7,6 +7,10 @@ options invent a time where the kernel has none.
 
 Whether a send that failed has used up a number depends on where in the kernel it failed. After a
 failure, therefore, the next frame goes out on a socket whose counter is known to be 0.
+
+A frame keeps its wish to be stamped on its way through this host: a bridge, a VLAN or a bond below
+the port, or a hop in another namespace, each driver returns a stamp of its own under the same
+number. The first is the one of the port; what comes after it is counted and left out.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ class _Counted:
         self.sent = 0
         self.seen = 0
         self.rows = np.full(_SLOTS, -1, np.int64)
+        self.due = bytearray(_SLOTS)
 
 
 class StampedSocket:
@@ -84,6 +89,7 @@ class StampedSocket:
         self._now = self._fresh()
         self.send = self._now.sock.send
         self.unreadable = 0
+        self.repeated = 0  #: stamps of a frame that had one
         self.outstanding = 0  #: stamps due and not collected, retired sockets included
 
     def _fresh(self) -> _Counted:
@@ -95,7 +101,9 @@ class StampedSocket:
     def sent(self, row: int) -> None:
         """The last `send` went through and belongs to `row` (-1: to nobody)."""
         now = self._now
-        now.rows[now.sent & (_SLOTS - 1)] = row
+        place = now.sent & (_SLOTS - 1)
+        now.rows[place] = row
+        now.due[place] = 1
         now.sent += 1
         self.outstanding += 1
 
@@ -149,8 +157,17 @@ class StampedSocket:
                 return 0
             raise OSError(code, os.strerror(code))
         self._owner[start : start + got] = counted
-        counted.seen += got
-        self.outstanding -= got
+        numbers = self._control[start : start + got].view(_STAMP)["id"][:, 0].tolist()
+        first = 0
+        for place, number in enumerate(numbers, start):
+            if counted.due[number & (_SLOTS - 1)]:
+                counted.due[number & (_SLOTS - 1)] = 0
+                first += 1
+            else:
+                self._owner[place] = None
+        counted.seen += first
+        self.outstanding -= first
+        self.repeated += int(got) - first
         self._held += got
         return int(got)
 
@@ -164,7 +181,7 @@ class StampedSocket:
         self._held = start
         good = (stamps["kind"] == _TIMESTAMPING) & (stamps["kind2"] == _TX_TIMESTAMP)
         self.unreadable += int(len(good) - good.sum())
-        for counted in {id(each): each for each in owners}.values():
+        for counted in {id(each): each for each in owners if each is not None}.values():
             mine = stamps[good & (owners == counted)]
             rows = counted.rows[mine["id"] & np.uint32(_SLOTS - 1)]
             kernel = mine["sec"] * 1_000_000_000 + mine["nsec"]
