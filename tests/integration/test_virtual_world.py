@@ -309,6 +309,12 @@ def test_a_tagged_frame_keeps_its_tag_and_its_priority(report: dict[str, Any]) -
     assert report["tagged"] == [1, 146, 0]
 
 
+def test_frames_to_a_port_that_is_down_are_refused_and_not_tried_for_ever(
+    report: dict[str, Any],
+) -> None:
+    assert report["unplugged"] == [6] * 5
+
+
 def test_a_cpe_without_power_carries_nothing(report: dict[str, Any]) -> None:
     assert report["dark"] == [5, 5]
 

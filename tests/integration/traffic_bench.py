@@ -302,6 +302,27 @@ def link_down(order: Mapping[str, Any]) -> Any:
     }
 
 
+def unplugged(order: Mapping[str, Any]) -> Any:
+    """A run whose sending interface is gone in the middle."""
+
+    def progress(state: Any) -> None:
+        if state.flows[0].sent:
+            with inside("tx"), IPRoute() as netlink:
+                for index in netlink.link_lookup(ifname="d0"):
+                    netlink.link("del", index=index)
+
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            run(
+                [flow("tx/d0", "rx/d1", order["count"])],
+                directory=Path(directory),
+                progress=progress,
+            )
+    except HilError as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
 def measure(order: Mapping[str, Any]) -> Any:
     """Becomes `hil measure` with the given options; ``disk`` is the size of that under ``out``."""
     words = [sys.executable, "-m", "hil", "measure"]
@@ -337,18 +358,19 @@ def crowded(order: Mapping[str, Any]) -> Any:
     frame = b"\xff" * 6 + b"\2" + bytes(5) + probe.ETHERTYPE.to_bytes(2, "big") + bytes(64)
 
     def crowd() -> None:
-        while not over.wait(0.0002):
-            for _ in range(20):
+        while not over.wait(0.001):
+            for _ in range(4):
                 sock.send(frame)
 
     others = threading.Thread(target=crowd)
     others.start()
     try:
-        with sock, tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory:
             (measured,) = run([flow("tx/d0", "rx/d1", order["count"])], directory=Path(directory))
     finally:
         over.set()
         others.join()
+        sock.close()
     return shown(measured)
 
 
@@ -391,6 +413,7 @@ SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "link_down": link_down,
     "measure": measure,
     "crowded": crowded,
+    "unplugged": unplugged,
     "powerless": powerless,
     "refused": refused,
     "stopped": stopped,

@@ -142,7 +142,9 @@ def flows() -> None:
 def _odd_frames(
     run: Path, macs: dict[str, bytes], ports: dict[str, socket.socket]
 ) -> dict[str, Any]:
-    """What becomes of a group frame, of a tagged one and of one from a CPE without power."""
+    """A group frame, a tagged one, some to a port that is down, some of a CPE without power."""
+    from pyroute2 import IPRoute
+
     from hil.virtual.coupling import Coupling
 
     sites = json.loads((run / "world.json").read_text("utf-8"))["attachments"]
@@ -151,6 +153,11 @@ def _odd_frames(
     plain = _frame(macs["lan_a"], macs["mec"], 101, 0)
     ports["lan_a"].send(plain[:12] + b"\x81\x00\x80\x05" + plain[12:])
     everywhere, tagged = _truth(run, 100, len(sites) - 1), _truth(run, 101, 1)
+    with IPRoute() as netlink:
+        netlink.link("set", index=socket.if_nametoindex("cloud"), state="down")
+    for seq in range(5):
+        ports["mec"].send(_frame(macs["mec"], macs["cloud"], 103, seq))
+    unplugged = _truth(run, 103, 5)
     coupling = Coupling.open(run / "coupling")
     coupling.set_powered(coupling.row("cpe2"), False)
     for name in ("lan_b", "mec"):
@@ -159,6 +166,7 @@ def _odd_frames(
     return {
         "group": sorted(sites[int(row["to"])]["name"] for row in everywhere),
         "tagged": [int(tagged[0][field]) for field in ("kind", "size", "reason")],
+        "unplugged": [int(row["reason"]) for row in unplugged],
         "dark": [int(row["reason"]) for row in _truth(run, 102, 2)],
     }
 
