@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hil.judge.judgement import Reason
 from hil.targets.plan import Plan
@@ -32,6 +32,17 @@ class Finding:
     required: int | None = None
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: What is said where there is nothing to judge.
+NOTHING: Final = Finding(
+    met=False,
+    missed=None,
+    promising=False,
+    undecided=Reason.NOTHING,
+    sentence="nothing was measured",
+    n=0,
+)
 
 
 def verdict(finding: Finding, plan: Plan | None, *, complete: bool) -> tuple[Verdict, Reason]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hil.judge.event import events_of, judge_events, judge_goodput
 from hil.judge.evidence import MOST_BRACKETED, Evidence, evidence, implausible
-from hil.judge.finding import Finding, verdict
+from hil.judge.finding import NOTHING, Finding, verdict
 from hil.judge.judgement import Judgement, Reason
 from hil.judge.offered import contradictions, off_grid_share
 from hil.judge.share import items_of, judge_share
@@ -166,7 +166,7 @@ def _shortest_ns(target: AnyPacketTarget) -> int | None:
 
 def _judge(case: _Case) -> Judgement:
     if not case.seen.n:
-        return _judgement(case, _empty(), Verdict.NOT_RUN, Reason.NOTHING)
+        return _judgement(case, NOTHING, Verdict.NOT_RUN, Reason.NOTHING)
     void = _void(case)
     if void is not None:
         reason, words = void
@@ -183,17 +183,6 @@ def _judge(case: _Case) -> Judgement:
     finding = _finding(case)
     return _judgement(
         case, finding, *verdict(finding, case.plan, complete=case.measurement.complete)
-    )
-
-
-def _empty() -> Finding:
-    return Finding(
-        met=False,
-        missed=None,
-        promising=False,
-        undecided=Reason.NOTHING,
-        sentence="nothing was measured",
-        n=0,
     )
 
 

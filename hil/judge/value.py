@@ -6,7 +6,7 @@ The expanded uncertainty of the reading is taken off the tolerance for PASS and 
 
 from __future__ import annotations
 
-from hil.judge.finding import Finding, verdict
+from hil.judge.finding import NOTHING, Finding, verdict
 from hil.judge.judgement import Judgement, Reason
 from hil.targets.plan import Plan
 from hil.targets.requirement import Requirement
@@ -102,14 +102,7 @@ def _finding(
     expected: float,
 ) -> Finding:
     if measured is None or off is None:
-        return Finding(
-            met=False,
-            missed=None,
-            promising=False,
-            undecided=Reason.NOTHING,
-            sentence="nothing was measured",
-            n=0,
-        )
+        return NOTHING
     if isinstance(target, LevelTarget):
         between = f"{measured:.2f} dB against {expected:.2f} dB: " if expected else ""
         words = (
