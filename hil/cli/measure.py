@@ -258,7 +258,7 @@ def _run(
     from hil.traffic import RunInterrupted, run
 
     drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.bound_ns or 0))
-    with _samples(options.out) as directory:
+    with _lease(bench), _samples(options.out) as directory:
         try:
             (measurement,) = run(
                 [flow],
@@ -274,6 +274,15 @@ def _run(
             if sys.stderr.isatty():
                 print(file=sys.stderr)
     return measurement, False
+
+
+def _lease(bench: Testbed | None) -> contextlib.AbstractContextManager[object]:
+    """A real bench for this measurement alone: its traffic would spoil that of another run."""
+    if bench is None or bench.world is not None:
+        return contextlib.nullcontext()
+    from hil.lab.lease import Lease
+
+    return Lease(bench.name)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from hil.cli.measure import Options, _sweep, _understood
-from hil.errors import UsageError
+from hil.cli.measure import Options, _lease, _sweep, _understood
+from hil.drivers.registry import Registry
+from hil.errors import LeaseLost, UsageError
+from hil.lab.lease import Lease
+from hil.testbed import load
 
 
 def understood(**changes: Any) -> Any:
@@ -69,3 +72,16 @@ def test_what_a_killed_command_left_is_removed_and_what_is_in_use_is_not(
         (each / "file").touch()
     _sweep()
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted((mine.name, other.name))
+
+
+def test_a_real_bench_is_measured_by_one_at_a_time_and_a_world_by_anybody(tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    file.write_text(f"schema: 1\nname: {tmp_path.name}\n")
+    bench = load(str(file), Registry())
+    held = Lease(bench.name)
+    with held:
+        with pytest.raises(LeaseLost, match="is held by"), _lease(bench):
+            pass
+        with _lease(load("virtual", Registry())), _lease(None):
+            pass
+    held.path.unlink()
