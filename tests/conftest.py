@@ -134,11 +134,11 @@ class _Writer:
         from hil.record import sha256_of
         from hil.record.evidence import judgement_line, measurement_line
         from hil.record.schema import SamplesFile
-        from hil.samples import store
+        from hil.samples import floor, store
         from hil.samples.summarise import summarise
 
         path = self.directory.samples / f"{measurement.id}.parquet"
-        store.write(path, measurement.samples)
+        store.write(path, measurement.samples, floor.packed(measurement.budget.floor_ns))
         self.record.write(
             measurement_line(
                 measurement,

@@ -122,6 +122,19 @@ def report(
 
 
 @app.command()
+def rejudge(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
+    targets: Annotated[
+        str | None, typer.Option(help="Profile file or name; that of the run by default.")
+    ] = None,
+) -> int:
+    """Judge the samples of a run again, and print the verdicts; the run stays as it is."""
+    from hil.cli.rejudge import rejudge as verb
+
+    return verb(directory, targets)
+
+
+@app.command()
 def validate(file: Annotated[str, typer.Argument(help="Testbed file or name.")]) -> int:
     """Check a testbed file; every fault is printed as file:line:col."""
     from hil.cli.validate import validate as verb
