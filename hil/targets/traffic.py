@@ -30,8 +30,9 @@ Layer = Literal["udp", "ethernet"]
 HEADER: Final = {"udp": 28, "ethernet": 14}
 """Bytes of a packet that carry no application data: IPv4 and UDP, or the Ethernet header."""
 
-SMALLEST: Final = {"udp": 68, "ethernet": 54}
-"""The smallest packet that has room for its headers and a probe of 40 bytes."""
+SMALLEST: Final = {"udp": 68, "ethernet": 60}
+"""The smallest packet: headers and a probe of 40 bytes, or a 64 B frame less its FCS, for shorter
+ones are padded on the way (IEEE Std 802.3 clause 4.4.2)."""
 
 AVERAGING_WINDOW_NS: Final = 2_000_000_000
 """Averaging window of GBR flows (TS 23.501 Table 5.7.4-1)."""

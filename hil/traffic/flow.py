@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hil.errors import UsageError
 from hil.samples.measurement import Direction
 from hil.samples.table import PLANNED, Table
+from hil.targets.traffic import SMALLEST, Layer
 from hil.traffic.floor import Floor
 from hil.traffic.port import Port
 from hil.wire import probe
 from hil.wire.trailer import FORMATS
-
-Layer = Literal["ethernet", "udp"]
-
-#: The smallest packet of each layer: a 64 B Ethernet frame less its FCS (IEEE Std 802.3 clause
-#: 4.4.2), and an IP packet with room for the probe.
-SMALLEST: Mapping[Layer, int] = {
-    "ethernet": 60,
-    "udp": probe.IPV4_HEADER + probe.UDP_HEADER + probe.SIZE,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,4 +142,4 @@ def test_a_schedule_needs_to_know_how_much() -> None:
 
 
 def test_small_packets_fit_an_ethernet_frame_of_their_own() -> None:
-    assert periodic(size="54 B", layer="ethernet").schedule(1)["size"][0] == 54
+    assert periodic(size="60 B", layer="ethernet").schedule(1)["size"][0] == 60

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hil.errors import UsageError
+from hil.targets.traffic import SMALLEST, Burst
 from hil.traffic.compile import compile_flow, filler, fixed
 from hil.traffic.flow import Flow, periodic
 from hil.traffic.match import checksums_right
@@ -38,6 +39,14 @@ def flow(**changes: Any) -> Flow:
         "planned": periodic(10, 1000, 128),
     }
     return Flow(**(fields | changes))
+
+
+@pytest.mark.parametrize("layer", ["ethernet", "udp"])
+def test_the_last_packet_of_a_frame_is_never_too_short_to_be_offered(layer: Any) -> None:
+    traffic = Burst(layer=layer, packet_size="1400 B", frame_size="1387 B", interval="100 ms")
+    planned = traffic.schedule(count=2)
+    flow(planned=planned, layer=layer).check()
+    assert planned["size"].min() == SMALLEST[layer]
 
 
 @pytest.mark.parametrize("text", ["", "/", "a/", "/b", "a/b/c"])
