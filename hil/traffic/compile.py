@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hil.errors import UsageError
 from hil.traffic.flow import Flow
+from hil.traffic.linux import ETH_P_IP
 from hil.traffic.port import BROADCAST, neighbour_mac, next_hop
 from hil.wire import probe
 
@@ -101,13 +102,9 @@ def _headers_of(flow: Flow) -> Any:
     packet: Any = flow.template.copy()
     if packet.haslayer(Raw):
         packet[Raw].underlayer.remove_payload()
-    for name, fields in {
-        "IP": ("len", "chksum"),
-        "IPv6": ("plen",),
-        "UDP": ("len", "chksum"),
-    }.items():
+    for name in ("IP", "UDP"):
         layer = packet.getlayer(name)
-        for field in fields if layer is not None else ():
+        for field in ("len", "chksum") if layer is not None else ():
             layer.delfieldval(field)
     return packet
 
@@ -133,7 +130,21 @@ def _template(flow: Flow, packet: Any, size: int) -> Template:
             f"flow {flow.name}: the template gives {len(frame)} B where {length} B were asked for; "
             f"leave lengths and padding to be computed"
         )
+    _check_kind(flow, frame, link)
     return Template(frame=frame, link=link, probe_at=headers, size=size)
+
+
+def _check_kind(flow: Flow, frame: bytes, link: int) -> None:
+    """A receiver looks at IPv4 and at the probe's own EtherType; all else would count as lost."""
+    wanted, word = (
+        (ETH_P_IP, "IPv4") if flow.layer == "udp" else (probe.ETHERTYPE, "EtherType 88b5")
+    )
+    bare = ETH_P_IP if frame[0] >> 4 == 4 else 0
+    if (int.from_bytes(frame[link - 2 : link], "big") if link else bare) != wanted:
+        raise UsageError(
+            f"flow {flow.name}: the receiver would not see this template: over layer {flow.layer} "
+            f"it looks at {word} alone"
+        )
 
 
 def filler(length: int) -> NDArray[np.uint8]:

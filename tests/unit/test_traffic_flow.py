@@ -158,6 +158,18 @@ def test_what_cannot_be_offered_is_refused_with_the_cure(
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+@pytest.mark.parametrize("layer", ["ethernet", "udp"])
+def test_a_template_that_no_receiver_looks_at_is_refused(layer: Any) -> None:
+    from scapy.layers.inet import UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+
+    six = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IPv6(dst="::1") / UDP(dport=5)
+    planned = periodic(1, 1, 200)
+    with pytest.raises(UsageError, match=r"IPv4 alone|88b5 alone"):
+        compile_flow(flow(layer=layer, template=six, planned=planned), 0)
+
+
 def test_a_template_without_room_for_the_probe_is_refused() -> None:
     from scapy.layers.inet import IP, UDP
     from scapy.layers.inet6 import IPv6
