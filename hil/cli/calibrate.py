@@ -25,9 +25,9 @@ from hil.verdict import ExitCode
 
 #: What each floor is, as it is shown.
 _WORDS = {
-    "artefact": "(a) two stamps of one veth call: an artefact, no delay",
-    "round_trip": "(b) round trip between two processes, private veth",
-    "hop": "(c) hop or wire between these ports: the floor",
+    "artefact": "(a) one veth call: an artefact",
+    "round_trip": "(b) round trip of two processes",
+    "hop": "(c) these ports: the floor",
 }
 
 
@@ -97,7 +97,7 @@ def _show(near: Port, far: Port, found: Mapping[str, NDArray[np.int64] | str]) -
     console.print(f"{near.name} -> {far.name}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="")
     shown = ("n", "min", "p50", "p99", "p99.9", "max")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in shown:
         table.add_column(title, justify="right")
     for name, words in _WORDS.items():

@@ -29,7 +29,7 @@ from hil.units import format_duration
 from hil.virtual import stage
 
 _INTERVAL_NS: Final = 1_000_000
-_PACKETS: Final = 2_000
+_PACKETS: Final = 1_000
 _UDP_PORT: Final = 7
 
 #: More than a hop: 1514 B stored and forwarded at 10 Mbit/s takes 1.2 ms, at any faster rate less.

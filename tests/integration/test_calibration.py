@@ -1,0 +1,75 @@
+"""The instrument against a standard it did not write, and its own floor on ports of a hop."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil.lab.standard import NAMESPACES
+from hil.virtual import stage
+
+BENCH = Path(__file__).with_name("calibration_bench.py")
+ROOT = Path(__file__).parents[2]
+
+
+def on_stage(program: str, state: Path) -> Any:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        stage.command(NAMESPACES, [sys.executable, str(BENCH), program]),
+        env=os.environ | {"PYTHONPATH": path, "XDG_STATE_HOME": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_spacing_behind_a_token_bucket_is_what_its_rate_says(tmp_path: Path) -> None:
+    found = on_stage("token_bucket", tmp_path)
+    assert found["agrees"], found["sentence"]
+    assert found["slope_uncertainty_ns"] < 50, "one twentieth of the slope: it says something"
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return on_stage("calibrate", tmp_path_factory.mktemp("state"))
+
+
+def sources(shown: Any) -> str:
+    return " ".join(shown["uncertainty"]["sources"])
+
+
+def test_calibrate_shows_three_floors_and_keeps_that_of_the_ports(calibrated: Any) -> None:
+    shown = calibrated["calibrated"]
+    assert shown["code"] == 0, shown["said"]
+    for word in ("(a)", "artefact", "(b)", "(c)", "near.e0--far.e1.json"):
+        assert word in shown["said"]
+    assert "not measured" not in shown["said"]
+
+
+def test_measure_uses_the_floor_of_exactly_these_ports(calibrated: Any) -> None:
+    assert "assumed" in sources(calibrated["before"])
+    used = sources(calibrated["used"])
+    assert "calibrated on these very ports" in used
+    assert "1,000 packets of 128 B" in used
+    assert "assumed" not in used
+
+
+def test_a_change_of_the_ports_since_refuses_the_floor_and_says_which(calibrated: Any) -> None:
+    changed = sources(calibrated["changed"])
+    assert "refused: mtu of far/e1 was 1500 and is 1400; calibrate again" in changed
+    assert "assumed" in changed
+
+
+def test_ports_without_a_floor_are_told_why(calibrated: Any) -> None:
+    assert calibrated["one pair"]["code"] == 2
+    assert "taken in one call" in calibrated["one pair"]["said"]
+    assert calibrated["unplugged"]["code"] == 10
+    assert "1,000 were lost" in calibrated["unplugged"]["said"]
