@@ -134,7 +134,12 @@ def _without_record(status: int) -> ExitCode:
     """What it means that pytest ended before it had a record."""
     import pytest
 
-    if status in (ExitCode.USAGE, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if status in (
+        ExitCode.OK,
+        ExitCode.USAGE,
+        pytest.ExitCode.USAGE_ERROR,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
         return ExitCode.USAGE
     # Told to end, or killed: subprocess gives the signal as -N, an interpreter as 128 + N.
     stopped = status < 0 or status == 128 + signal.SIGINT or status == ExitCode.RIG

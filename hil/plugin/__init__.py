@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Enters the world of a simulated testbed; this process is replaced, once."""
-    if chosen_testbed(config) is None or config.option.help or config.option.version:
+    if chosen_testbed(config) is None:
         return None
     from hil._enter import enter
     from hil.errors import HilError
@@ -88,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declares the marks; with a testbed, starts the session's record."""
     for mark in _MARKS:
         config.addinivalue_line("markers", mark)
-    if chosen_testbed(config) is None or config.option.help:
+    if chosen_testbed(config) is None:
         return
     from hil.errors import HilError, UsageError
     from hil.verdict import ExitCode

@@ -6,6 +6,11 @@ import os
 
 import pytest
 
+#: Options with which pytest only answers a question, as an IDE does on each change of a file.
+_ASKING = (
+    "help", "version", "collectonly", "showfixtures", "show_fixtures_per_test", "markers",
+)  # fmt: skip
+
 #: `hil run` hands its run directory to the pytest it starts through this variable.
 RUN_DIRECTORY = "HIL_RUN_DIRECTORY"
 
@@ -36,11 +41,16 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def chosen_testbed(config: pytest.Config) -> str | None:
-    """The testbed asked for, None where there is none."""
+    """The testbed to run on; None where there is none, or where nothing is to be run."""
+    if any(getattr(config.option, name, False) for name in _ASKING):
+        return None
     chosen: str | None = config.getoption("--testbed", None)
     return chosen
 
 
 def handed_run_directory() -> str | None:
-    """The run directory made by `hil run`, None where pytest was started by itself."""
-    return os.environ.get(RUN_DIRECTORY)
+    """The run directory made by `hil run`, None where pytest was started by itself.
+
+    It is for this process: a pytest that a test starts has a run of its own.
+    """
+    return os.environ.pop(RUN_DIRECTORY, None)

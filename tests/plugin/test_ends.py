@@ -264,3 +264,42 @@ def test_plain_pytest_says_how_the_run_ended(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "TARGET MISSED test_it.py::test_it" in done.stdout
     assert "still goes on" not in done.stdout
+
+
+def test_a_question_to_pytest_starts_no_run(tmp_path: Path) -> None:
+    done = plain_pytest(tmp_path, "def test_it(): pass\n", "--collect-only")
+    assert done.returncode == 0
+    assert "1 test collected" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pytest_that_a_test_starts_has_a_run_of_its_own(bench: Bench) -> None:
+    done = bench(
+        HEAD
+        + """
+def test_starts_one():
+    assert "HIL_RUN_DIRECTORY" not in os.environ
+"""
+    )
+    assert done.finish("test_starts_one")["outcome"] == "passed"
+
+
+def test_a_second_interruption_does_not_stop_devices_on_their_way_home(bench: Bench) -> None:
+    done = bench(
+        HEAD
+        + """
+def test_stopped(monkeypatch, request):
+    from hil.plugin.session import SESSION, Session
+    session = request.config.stash[SESSION]
+    home = Session.close_lab
+    def slow(self, *, abnormal):
+        os.kill(os.getpid(), signal.SIGINT)
+        home(self, abnormal=abnormal)
+        self.note(f"home, safe: {abnormal}")
+    Session.close_lab = slow
+    raise hil.DriverError("plc1", "read", "no answer")
+"""
+    )
+    assert done.code == 10
+    assert any(line.get("text") == "home, safe: True" for line in done.record)
+    assert any(line["kind"] == "end" for line in done.record)

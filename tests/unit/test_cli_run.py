@@ -36,6 +36,7 @@ def test_an_option_of_pytest_keeps_its_value(given: str) -> None:
 @pytest.mark.parametrize(
     ("status", "code"),
     [
+        (0, ExitCode.USAGE),
         (2, ExitCode.USAGE),
         (4, ExitCode.USAGE),
         (1, ExitCode.DEFECT),
