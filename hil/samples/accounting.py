@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hil.samples.measurement import Counts, RxSource, TxSource, Window
 from hil.samples.table import (
     DAMAGED,
+    HELD_UP,
     SAMPLE,
     SEND_FAILED,
     SPOILED,
@@ -187,6 +188,7 @@ def _add_first_copies(
         samples[name][position] = arrived[name]
     sound = (arrived["flags"] & TRAILER_BAD) == 0
     position, arrived = position[sound], arrived[sound]
+    samples["flags"][position[(arrived["flags"] & HELD_UP) != 0]] |= SPOILED
     samples["lateness_ns"][position] = arrived["trailer_lateness_ns"]
     if trailer_map is not None:
         samples["rx_trailer_ns"][position] = trailer_map.to_host(arrived["trailer_release_ns"])

@@ -99,12 +99,13 @@ CLOCK_OF: Final = {
 
 # Bits of `flags` in SENT and SAMPLE.
 SEND_FAILED: Final = 1  #: the kernel refused the frame; it was never offered to the network
-SPOILED: Final = 2  #: the sample lies in a window the host or clock watch calls spoiled
+SPOILED: Final = 2  #: in a window the host or clock watch calls spoiled, or held up on this host
 
 # Bits of `flags` in ARRIVED.
 DAMAGED: Final = 1  #: some byte after the link header is not what was sent
 UNREADABLE: Final = 2  #: damaged so that flow or sequence cannot be trusted
 TRAILER_BAD: Final = 4  #: a trailer was expected and is missing, corrupt or stale
+HELD_UP: Final = 8  #: the tap says that its host brought the frame too late to be handled in time
 
 Table = NDArray[np.void]
 

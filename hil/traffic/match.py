@@ -17,16 +17,25 @@ A frame is judged from the network header on; the link header may change on any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import ARRIVED, DAMAGED, NOT_TAKEN, TRAILER_BAD, UNREADABLE, Table, blank
+from hil.samples.table import (
+    ARRIVED,
+    DAMAGED,
+    HELD_UP,
+    NOT_TAKEN,
+    TRAILER_BAD,
+    UNREADABLE,
+    Table,
+    blank,
+)
 from hil.traffic.ring import Batch
 from hil.wire import probe
-from hil.wire.trailer import Format, Reading
+from hil.wire.trailer import LATE_IN, Format, Reading
 
 _AGREE: Final = 32  # of the 40 bytes of a probe
 _RUN_WRONG: Final = 4  # of the 8 bytes of a run id
@@ -126,14 +135,7 @@ class Matcher:
         good = reading.good & there & ~self._stale(tails)
         shorter = np.isin(bare, self._lengths) & ~np.isin(batch.lengths, self._lengths)
         bodies = np.where(there & (reading.good | shorter), bare, batch.lengths)
-        return bodies, Reading(
-            good,
-            reading.release_ns,
-            reading.ingress_ns,
-            reading.lateness_ns,
-            reading.seq,
-            reading.flags,
-        )
+        return bodies, replace(reading, good=good)
 
     def _stale(self, tails: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Where a trailer is the very one of the frame before: a tap marks each frame anew."""
@@ -248,6 +250,7 @@ def _note_trailers(rows: Table, reading: Reading, keep: NDArray[np.bool_]) -> No
     ):
         rows[column] = np.where(good, values[keep], NOT_TAKEN)
     rows["flags"][~good] |= TRAILER_BAD
+    rows["flags"][good & ((reading.flags[keep] & LATE_IN) != 0)] |= HELD_UP
 
 
 def checksums_right(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from hil.samples.measurement import Counts, Timing, Window
 from hil.samples.table import (
     ARRIVED,
     DAMAGED,
+    HELD_UP,
     NOT_TAKEN,
     PLANNED,
     SEND_FAILED,
@@ -251,6 +252,14 @@ def test_what_the_ports_counted_is_passed_on() -> None:
         planned, sent_as(planned), arrivals([0, 4]), flow=FLOW, ports=PortCounts(50, 3)
     )
     assert (counts.warmup_sent, counts.foreign) == (50, 4)
+
+
+def test_a_frame_that_came_late_to_the_tap_by_the_hosts_doing_is_spoiled() -> None:
+    planned = plan(4)
+    arrived = arrivals([0, 1, 2, 2], [0, HELD_UP, 0, HELD_UP])
+    samples, counts = accounting.join(planned, sent_as(planned), arrived, flow=FLOW)
+    assert (samples["flags"] & SPOILED).tolist() == [0, SPOILED, 0, 0]
+    assert counts.received == 3
 
 
 def test_more_copies_than_a_row_can_say_are_still_counted() -> None:

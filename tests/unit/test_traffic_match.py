@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.samples.table import DAMAGED, NOT_TAKEN, TRAILER_BAD, UNREADABLE
+from hil.samples.table import DAMAGED, HELD_UP, NOT_TAKEN, TRAILER_BAD, UNREADABLE
 from hil.traffic.match import Expected, Matched, Matcher, Shape, checksums_right
 from hil.traffic.ring import Batch
 from hil.wire import probe, trailer
@@ -159,6 +159,12 @@ def test_a_missing_a_damaged_and_a_stale_trailer_are_bad_and_the_frame_is_not() 
     found = match(rows, [LENGTH, LENGTH + 32, LENGTH + 32, LENGTH + 32], by=matcher(tap=True))
     assert found.rows["flags"].tolist() == [TRAILER_BAD, TRAILER_BAD, 0, TRAILER_BAD]
     assert found.rows["trailer_release_ns"].tolist()[0] == NOT_TAKEN
+
+
+def test_a_frame_that_the_tap_got_too_late_is_marked() -> None:
+    marks = trailer.encode(START + np.arange(2) * 1000, 250, 30, np.arange(2), 0, [0, 1])
+    rows = np.concatenate([frames(1, 2), marks.view(np.uint8).reshape(2, -1)], axis=1)
+    assert match(rows, by=matcher(tap=True)).rows["flags"].tolist() == [0, HELD_UP]
 
 
 def test_a_stale_trailer_is_seen_across_batches() -> None:
