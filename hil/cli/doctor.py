@@ -134,6 +134,8 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
     journal: list[str] = []
     lab = Lab(bench, Registry(), lambda device, text: journal.append(f"{device}: {text}"))
     try:
+        if bench.hooks.health is not None:
+            yield from _tried("health", partial(_health, lab))
         for name in bench.devices:
             yield from _tried(f"device {name}", partial(_device, lab, name))
     finally:
@@ -173,6 +175,11 @@ def _tried(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding
         yield from look()
     except (HilError, OSError) as error:
         yield Finding(what, "bad", str(error), "mend it, or take it out of the testbed file")
+
+
+def _health(lab: Lab) -> Iterator[Finding]:
+    lab.check()
+    yield Finding("health", "good", f"{lab.testbed.hooks.health}")
 
 
 def _device(lab: Lab, name: str) -> Iterator[Finding]:

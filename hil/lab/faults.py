@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from hil.errors import RigError, UsageError
+from hil.lab.hooks import command
 from hil.lab.world import run_directory
 from hil.testbed import FaultHook, Testbed
-
-_COMMAND_S: Final = 60.0
 
 
 def offered(testbed: Testbed) -> list[str]:
@@ -52,29 +50,11 @@ def fault(
 def _by_hook(name: str, hook: FaultHook, journal: Callable[[str, str], None]) -> Iterator[None]:
     journal(f"fault {name}", f"begins: {hook.start}")
     try:
-        _command(name, hook.start)
+        command(f"fault {name}", hook.start)
         yield
     finally:
-        _command(name, hook.stop)  # also after half a start
+        command(f"fault {name}", hook.stop)  # also after half a start
         journal(f"fault {name}", f"ended: {hook.stop}")
-
-
-def _command(name: str, line: str) -> None:
-    try:
-        done = subprocess.run(
-            ["sh", "-c", line],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_COMMAND_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RigError(f"fault {name}: {line!r} took longer than {_COMMAND_S:.0f} s") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
-        raise RigError(f"fault {name}: {line!r} ended with {done.returncode}: {said}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from hil.drivers.registry import Registry
 from hil.errors import DeviceError, NeedsNotMet, RigError, TargetMissed, UsageError
 from hil.lab import world
 from hil.lab.faults import fault
+from hil.lab.hooks import command
 from hil.lab.lease import Lease
 from hil.lab.safety import Guard, bounded
 from hil.record import register
@@ -39,6 +40,7 @@ class Lab:
         self._registry = registry
         self._journal = journal
         self._open: dict[str, tuple[Device, Mapping[str, Any]]] = {}
+        self._healthy = False
         self._lease: Lease | None = None
         if testbed.world is None:
             self._lease = Lease(testbed.name)
@@ -81,8 +83,16 @@ class Lab:
             yield
 
     def check(self) -> None:
-        """Raises RigError when the world that the devices live in has lost a part."""
+        """Raises RigError when the bench is not fit to be measured.
+
+        A world has lost a part, or the health hook of a real bench does not exit with 0; that one
+        is asked until it did once.
+        """
         world.check(self.testbed)
+        health = self.testbed.hooks.health
+        if health is not None and not self._healthy:
+            command("health", health)
+            self._healthy = True
 
     def close(self, *, abnormal: bool) -> None:
         """Brings every device home, then closes it.

@@ -115,7 +115,7 @@ class Session:
     def check_needs(self, item: pytest.Item) -> None:
         """Skips a test whose needs the bench does not meet, saying which.
 
-        Raises: RigError when the world that the bench lives in has lost a part.
+        Raises: RigError when the bench is not fit to be measured.
         """
         from hil.drivers.registry import Registry
         from hil.testbed import Needs, unmet

@@ -11,7 +11,7 @@ from hil.drivers.registry import Registry
 from hil.errors import DriverError, RigError
 from hil.lab import Lab
 from hil.record import redact
-from hil.testbed import DeviceConfig, Secret, Testbed, load
+from hil.testbed import DeviceConfig, Hooks, Secret, Testbed, load
 
 BENCH = "schema: 1\nname: bench\ndevices: {}\nports: {}\npaths: {}\n"
 
@@ -146,6 +146,20 @@ def test_a_record_that_cannot_be_written_keeps_no_device_from_coming_home(bench:
     lab.close(abnormal=True)
     assert "press safe_state" in machines.said
     assert "conveyor safe_state" in machines.said
+
+
+def test_a_bench_that_is_not_fit_is_asked_again_until_it_is(bench: Testbed, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    asked = tmp_path / "asked"
+    hook = Hooks(health=f"echo x >> {asked}; test -e {ready} || {{ echo no UPF; exit 3; }}")
+    lab = Lab(bench.model_copy(update={"hooks": hook}), Machines(set()), silent)
+    with pytest.raises(RigError, match=r"health: .* ended with 3: no UPF"):
+        lab.check()
+    ready.touch()
+    lab.check()
+    lab.check()
+    assert asked.read_text() == "x\nx\n"
+    lab.close(abnormal=False)
 
 
 def test_a_device_that_fails_while_it_is_opened_is_closed_again(bench: Testbed) -> None:
