@@ -33,10 +33,11 @@ def test_cyclic_control_arrives_in_time(
 
 _CI: Final = """# Nightly on a runner that owns the bench. The exit code is the verdict: 0 all met,
 # 1 a target missed, 10 the rig at fault, 11 undecided (measure longer).
+# HIL_SOURCE says where hil comes from, as pip takes it: file:///srv/hil, git+https://..., a wheel.
 nightly:
   script:
     - python3 -m venv .venv
-    - .venv/bin/pip install 'hil[allure]'
+    - .venv/bin/pip install "hil[allure] @ $HIL_SOURCE"
     - .venv/bin/hil validate testbeds/lab.yaml
     - .venv/bin/hil run suites --testbed lab --plan full
   artifacts:
@@ -62,8 +63,9 @@ def init(directory: Path) -> int:
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is not empty; name a directory that does not exist yet")
+    example = (shipped.testbeds() / "lab-example.yaml").read_text("utf-8")
     files = {
-        "testbeds/lab.yaml": (shipped.testbeds() / "lab-example.yaml").read_text("utf-8"),
+        "testbeds/lab.yaml": example.replace("name: lab-example", "name: lab"),
         "suites/test_first.py": _SUITE,
         ".gitlab-ci.yml": _CI,
         "README.md": _README,
