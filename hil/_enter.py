@@ -40,6 +40,10 @@ WORLD: Final = "HIL_WORLD"
 RUN: Final = "HIL_RUN"
 TESTBED: Final = "HIL_TESTBED"
 _LIFELINE: Final = "HIL_LIFELINE"
+#: Set for a world that takes this seed in place of that of its file.
+SEED: Final = "HIL_SEED"
+#: A file in the run directory of a world that `hil virtual up` keeps: others may join it.
+_KEPT: Final = "kept"
 
 _READY_LIMIT_S: Final = 30.0
 
@@ -144,6 +148,26 @@ def join_running(name: str | None, argv: Sequence[str] | None = None) -> None:
         _replace(directory() / f"{name}.world", None, argv)
 
 
+def keep(testbed: Path, seed: int | None = None) -> tuple[World, int]:
+    """Start a world that others may join; it ends when the returned descriptor is closed.
+
+    Raises: as `enter`.
+    """
+    registry, lifeline = _start(testbed.resolve(), seed)
+    world = World.from_json(json.loads(registry.read_text("utf-8")))
+    (world.run / _KEPT).touch()
+    return world, lifeline
+
+
+def kept(testbed: Path | None = None) -> list[str]:
+    """The names of the worlds that are kept for others to join, of one testbed or of all."""
+    return [
+        name
+        for name, world in worlds().items()
+        if (world.run / _KEPT).exists() and testbed in (None, world.testbed)
+    ]
+
+
 def inside() -> World | None:
     """The world around this process, None where there is none; it may have died since."""
     if WORLD not in os.environ:
@@ -155,7 +179,7 @@ def inside() -> World | None:
     return World(name, int(pid), int(start), run, Path(os.environ[TESTBED]), {})
 
 
-def _start(testbed: Path) -> tuple[Path, int]:
+def _start(testbed: Path, seed: int | None = None) -> tuple[Path, int]:
     """Start a holder; the path of its registry file and the lifeline to keep open."""
     import subprocess
     import tempfile
@@ -166,7 +190,10 @@ def _start(testbed: Path) -> tuple[Path, int]:
     # By way of env(1): debuggers inject threads into children whose first word is a Python.
     command = ["env", sys.executable, "-m", "hil.virtual.holder"]
     command += ["--testbed", str(testbed), "--lifeline", str(read)]
-    clean = {k: v for k, v in os.environ.items() if k not in (WORLD, RUN, TESTBED, _LIFELINE)}
+    ours = (WORLD, RUN, TESTBED, SEED, _LIFELINE)
+    clean = {k: v for k, v in os.environ.items() if k not in ours}
+    if seed is not None:
+        clean[SEED] = str(seed)
     with tempfile.TemporaryFile() as errors:
         holder = subprocess.Popen(
             command,

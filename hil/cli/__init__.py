@@ -222,6 +222,71 @@ def targets_library(
     return verb(name)
 
 
+virtual_app = typer.Typer(
+    help="Worlds for play: kept, looked into, disturbed, replayed.", no_args_is_help=True
+)
+app.add_typer(virtual_app, name="virtual")
+WorldName = Annotated[str | None, typer.Argument(help="World; needless where there is one.")]
+
+
+@virtual_app.command("up")
+def virtual_up(
+    testbed: Annotated[str, typer.Option(help="Testbed file or name.")] = "virtual",
+    seed: Annotated[int | None, typer.Option(help="Instead of that of the testbed.")] = None,
+) -> int:
+    """Keep a world until Ctrl-C or `hil virtual down`; `hil measure` joins it."""
+    from hil.cli.virtual import up as verb
+
+    return verb(testbed, seed)
+
+
+@virtual_app.command("status")
+def virtual_status(
+    name: WorldName = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Radio, sessions, queues, lateness and faults of a running world."""
+    from hil.cli.virtual import status as verb
+
+    return verb(name, json=json)
+
+
+@virtual_app.command("shell", context_settings={"ignore_unknown_options": True})
+def virtual_shell(
+    name: WorldName = None,
+    command: Annotated[list[str] | None, typer.Argument(help="Instead of a shell.")] = None,
+) -> int:
+    """Step inside a world, or run a command there: its ports and addresses are there."""
+    from hil.cli.virtual import shell as verb
+
+    return verb(name, command or [])
+
+
+@virtual_app.command("down")
+def virtual_down(name: WorldName = None) -> int:
+    """End a world."""
+    from hil.cli.virtual import down as verb
+
+    return verb(name)
+
+
+@virtual_app.command("fault")
+def virtual_fault(
+    name: Annotated[
+        str | None, typer.Argument(help="A kind, or a fault of the testbed; lists if left out.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Argument(help='KEY=VALUE, as in by="20 ms" duration="5 s".')
+    ] = None,
+    world: Annotated[str | None, typer.Option(help="Which world.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="End it instead.")] = False,
+) -> int:
+    """Begin a fault in a running world, end one, or list them."""
+    from hil.cli.virtual import fault as verb
+
+    return verb(name, parameters or [], world, end=end)
+
+
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(help="Where to make it.")]) -> int:
     """Make a repository for a lab: a testbed, one suite, a CI file."""

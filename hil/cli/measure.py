@@ -98,9 +98,9 @@ def measure(options: Options) -> int:
     request = _understood(options)
     bench = _bench(options)
     if bench is not None and bench.world is not None:
-        from hil._enter import enter
+        from hil.cli.virtual import join_or_enter
 
-        enter(bench.source, [sys.executable, "-m", "hil", *sys.argv[1:]])
+        join_or_enter(bench.source)
     flow = _flow(options, request, bench)
     try:
         measurement, interrupted = _run(options, request, flow, bench)

@@ -31,7 +31,7 @@ from typing import Any, Final
 from hil import _enter
 from hil.errors import HilError, RigError, UsageError
 from hil.virtual import namespaces
-from hil.virtual.topology import CELL, TESTER, Topology, load, topology
+from hil.virtual.topology import CELL, TESTER, Topology, load, topology, world_of
 
 _READY_LIMIT_S: Final = 25.0
 _END_LIMIT_S: Final = 1.5
@@ -110,6 +110,7 @@ class _Wake:
 class _Holder:
     world: _enter.World
     topology: Topology
+    seed: int
     wake: _Wake
     children: list[_Child] = field(default_factory=list)
 
@@ -171,7 +172,11 @@ class _Holder:
             }
             for each in self.topology.attachments
         ]
-        status = self.world.to_json() | {"died": died, "attachments": attachments}
+        status = self.world.to_json() | {
+            "seed": self.seed,
+            "died": died,
+            "attachments": attachments,
+        }
         path = self.world.run / "world.json"
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(status, indent=1), "utf-8")
@@ -258,7 +263,7 @@ def _hold(testbed: Path, wake: _Wake) -> None:
     world = _enter.World(name, os.getpid(), start, run, testbed, where)
     with _registered(world) as registry:
         run.mkdir(mode=0o700)
-        holder = _Holder(world, plan, wake)
+        holder = _Holder(world, plan, world_of(bench).seed, wake)
         holder.publish()
         try:
             holder.start(nets)

@@ -17,6 +17,7 @@ MAC addresses are fixed: 02:48:49:4c (the letters HIL), the side, the number of 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict
 
+from hil._enter import SEED
 from hil.document import read
 from hil.errors import UsageError
 from hil.testbed import DeviceConfig, Testbed
@@ -223,5 +225,13 @@ class _Unread(DeviceConfig):
 
 
 def load(path: Path) -> Testbed:
-    """The testbed in a file, without any driver being imported; ConfigError as usual."""
-    return load_testbed(path, _AnyDriver(path))
+    """The testbed in a file, without any driver being imported; ConfigError as usual.
+
+    In the processes of a world that was started with a seed of its own, that is its seed.
+    """
+    bench = load_testbed(path, _AnyDriver(path))
+    if bench.world is None or SEED not in os.environ:
+        return bench
+    return bench.model_copy(
+        update={"world": bench.world.model_copy(update={"seed": int(os.environ[SEED])})}
+    )
