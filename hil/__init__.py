@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from hil.judge import Judgement
-    from hil.lab import Lab, Offer, Path, Paths, device_under_test, reaction
+    from hil.lab import Lab, Offer, Path, Paths, device_under_test, reaction, together
     from hil.plugin.judging import Judge, Targets
     from hil.samples.measurement import Measurement
     from hil.targets import Requirement, Traffic
@@ -57,6 +57,7 @@ _HOME = {
     "Paths": "hil.lab",
     "device_under_test": "hil.lab",
     "reaction": "hil.lab",
+    "together": "hil.lab",
     "Judge": "hil.plugin.judging",
     "Targets": "hil.plugin.judging",
     "Measurement": "hil.samples.measurement",
@@ -101,6 +102,7 @@ __all__ = [
     "device_under_test",
     "reaction",
     "stopwatch",
+    "together",
 ]
 
 

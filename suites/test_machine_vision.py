@@ -17,3 +17,19 @@ def test_images_arrive_whole_and_in_time(
     """
     images = path("device-edge").uplink().run(targets["MV-1"].traffic)
     judge.expect(images, "MV-1", "MV-2")
+
+
+@pytest.mark.requirement("MV-4")
+@pytest.mark.needs(cpe=1, paths=["device-edge"])
+def test_reject_command_is_in_time_while_images_flow(
+    path: hil.Paths, targets: hil.Targets, judge: hil.Judge
+) -> None:
+    """The command to reject an item comes down in time while the camera's images go up.
+
+    Steps: send reject commands from the edge to the device side, images of the camera beside them.
+    Verify: MV-4 holds for the commands.
+    """
+    line = path("device-edge")
+    reject = targets["MV-4"]
+    images = line.uplink().offer(reject.load)
+    judge.expect(line.downlink().run(reject.traffic, beside=[images]), "MV-4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hil.lab.lab import Lab, device_under_test
 from hil.lab.loop import reaction
-from hil.lab.path import Bench, BothWays, Offer, OneWay, Path, Paths, live_port
+from hil.lab.path import Bench, BothWays, Offer, OneWay, Path, Paths, live_port, together
 
 __all__ = [
     "Bench",
@@ -17,4 +17,5 @@ __all__ = [
     "device_under_test",
     "live_port",
     "reaction",
+    "together",
 ]

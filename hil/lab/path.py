@@ -13,7 +13,7 @@ from hil.lab.safety import permit
 from hil.samples.measurement import Measurement
 from hil.targets import Traffic
 from hil.testbed import PathKind, Route, Testbed
-from hil.traffic import Flow, Port, Progress, RunInterrupted, resolve_port, run
+from hil.traffic import Flow, Port, RunInterrupted, resolve_port, run
 from hil.traffic.floor import stored
 
 Way = Literal["uplink", "downlink"]
@@ -171,24 +171,39 @@ class Path:
         """One run of all flows together; the measurements of `directions`, in that order."""
         flows = [self.flow(f"{self.kind} {way}", traffic, way) for way in directions]
         flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
-        permit(self.bench.testbed, flows)
-        try:
-            measured = run(
-                flows,
-                directory=self.bench.directory,
-                launcher=self.bench.testbed.launcher,
-                progress=self._show,
-            )
-        except RunInterrupted as stop:
-            for measurement in stop.measurements:
-                self.bench.keep(measurement)
-            raise
-        for measurement in measured:
-            self.bench.keep(measurement)
-        return measured[: len(directions)]
+        return _measured(self.bench, flows)[: len(directions)]
 
-    def _show(self, state: Progress) -> None:
-        self.bench.progress.show(str(state))
+
+def together(*offers: Offer) -> tuple[Measurement, ...]:
+    """Measures several flows at once, each for its own count: their measurements, in that order.
+
+    Raises: as `OneWay.run`.
+    """
+    if not offers:
+        raise UsageError("together needs at least one flow, as in path.uplink().offer(traffic)")
+    flows = [
+        offer.flow(f"{offer.path.kind} {offer.direction} {i}") for i, offer in enumerate(offers, 1)
+    ]
+    return _measured(offers[0].path.bench, flows)
+
+
+def _measured(bench: Bench, flows: Sequence[Flow]) -> tuple[Measurement, ...]:
+    """One run of all flows together, on record."""
+    permit(bench.testbed, flows)
+    try:
+        measured = run(
+            flows,
+            directory=bench.directory,
+            launcher=bench.testbed.launcher,
+            progress=lambda state: bench.progress.show(str(state)),
+        )
+    except RunInterrupted as stop:
+        for measurement in stop.measurements:
+            bench.keep(measurement)
+        raise
+    for measurement in measured:
+        bench.keep(measurement)
+    return measured
 
 
 @dataclass(frozen=True, slots=True)
