@@ -112,6 +112,16 @@ def calibrate(
 
 
 @app.command()
+def bench(
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> int:
+    """Measure the instrument beside other people's tools, on the same links."""
+    from hil.cli.bench import bench as verb
+
+    return verb(as_json=json)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
 ) -> int:

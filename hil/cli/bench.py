@@ -1,0 +1,72 @@
+"""`hil bench`: the instrument beside other people's tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from hil.lab import benchmark, standard
+from hil.verdict import ExitCode
+from hil.virtual import stage
+
+_WORDS = {True: "met", False: "NOT MET", None: "not decided"}
+
+
+def bench(*, as_json: bool) -> int:
+    """Measures each row and shows it; 0 when all could be measured, whether or not a bar is met.
+
+    Links are made on a private stage; nothing outside of it is touched.
+
+    Raises:
+        UsageError: the kernel refuses a stage.
+    """
+    if not stage.standing():
+        words = [sys.executable, "-m", "hil", *sys.argv[1:]]
+        argv = stage.command(standard.NAMESPACES, words)
+        os.execv(argv[0], argv)
+    console = Console(stderr=True, highlight=False)
+    rows: list[benchmark.Row] = []
+    for row in benchmark.rows():
+        rows.append(row)
+        console.print(f"{row.what}: {_figure(row.ours, row.unit)}", markup=False)
+    if as_json:
+        host = {
+            "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "processors": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        print(json.dumps({"host": host, "rows": [benchmark.as_json(row) for row in rows]}))
+    else:
+        _show(rows)
+    return ExitCode.RIG if any(row.ours is None for row in rows) else ExitCode.OK
+
+
+def _show(rows: list[benchmark.Row]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for title in ("what", "hil", "others", "bar", ""):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        others = [
+            f"{name}: {peer if isinstance(peer, str) else _figure(peer, row.unit)}"
+            for name, peer in row.peers.items()
+        ]
+        figure = _figure(row.ours, row.unit)
+        table.add_row(row.what, figure, "\n".join(others), row.bar, _WORDS[row.met])
+        for note in row.notes:
+            table.add_row(f"  {note}")
+    Console(highlight=False, markup=False).print(table)
+
+
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return "not measured"
+    if unit == "ns":
+        return f"{value / 1000:,.2f} us"
+    if unit == "1/s":
+        return f"{value:,.0f}/s"
+    return f"{value:,.1f} {unit}"

@@ -1,0 +1,243 @@
+"""Other people's tools, run on the links of a stage beside ours; one that is missing is named.
+
+Each function gives the tool's own figure, or that of a referee who is neither the tool nor us: the
+counters of the receiving interface, and tcpdump's nanosecond capture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.clock import Deadline
+from hil.errors import HilError, RigError
+from hil.traffic import Port
+from hil.traffic.linux import inside
+
+#: The Debian package of each tool.
+PACKAGES: Final = {
+    "trafgen": "netsniff-ng",
+    "irtt": "irtt",
+    "sockperf": "sockperf",
+    "tcpdump": "tcpdump",
+}
+
+_LONGEST_S: Final = 20
+_START_NS: Final = 5_000_000_000
+_LOOK_S: Final = 0.002
+_IRTT_SIZE: Final = 200
+_IRTT_PORT: Final = 2112
+_SOCKPERF_PORT: Final = 11111
+_NANO_PCAP: Final = 0xA1B23C4D
+
+
+class NotInstalled(HilError):
+    """A tool is missing on this host; the text names it and its package."""
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
+    if path is None:
+        raise NotInstalled(f"NOT RUN: {name} is not installed (package {PACKAGES[name]})")
+    return path
+
+
+def _within(namespace: str, argv: Sequence[str]) -> list[str]:
+    return ["nsenter", f"--net=/run/netns/{namespace}", *argv]
+
+
+def _finish(namespace: str, argv: Sequence[str], limit_s: float = _LONGEST_S) -> str:
+    """The standard output of a tool that ends by itself.
+
+    Raises: RigError when it fails or does not end.
+    """
+    try:
+        done = subprocess.run(
+            _within(namespace, argv), capture_output=True, text=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RigError(f"{Path(argv[0]).name} did not end within {limit_s:g} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise RigError(f"{Path(argv[0]).name} failed: {said[-1] if said else done.returncode}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _serving(namespace: str, argv: Sequence[str], port: int) -> Iterator[None]:
+    """A UDP server, from when its port is bound to the end of the block."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(_within(namespace, argv), stdout=quiet, stderr=quiet)
+    try:
+        deadline = Deadline.after(_START_NS)
+        with inside(namespace):
+            while f":{port:04X} " not in Path("/proc/thread-self/net/udp").read_text("ascii"):
+                if deadline.passed or process.poll() is not None:
+                    raise RigError(f"{Path(argv[0]).name} did not start to serve")
+                time.sleep(_LOOK_S)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _capturing(port: Port, wanted: str, into: Path) -> Iterator[None]:
+    """Tcpdump with nanosecond times on what reaches `port`, for the time of the block."""
+    words = [_tool("tcpdump"), "-i", port.interface, "-Q", "in", "-s", "64", "-B", "32768"]
+    words += ["-Z", "root", "--time-stamp-precision=nano", "-w", str(into), wanted]
+    process = subprocess.Popen(
+        _within(port.namespace or "", words), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        deadline = Deadline.after(_START_NS)
+        ready = select.select([process.stderr], [], [], deadline.left_s)[0]
+        if not ready or "listening" not in (said := process.stderr.readline()):
+            raise RigError(f"tcpdump does not capture: {said.strip() if ready else 'no word'}")
+        yield
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def received_rate(port: Port, send: Callable[[], object]) -> float:
+    """Frames a second that reach `port` while `send` runs, by the counter of its interface.
+
+    From the first frame seen to the last; looked at every 2 ms.
+
+    Raises: RigError when nothing comes.
+    """
+    seen: list[tuple[int, int]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        with inside(port.namespace):
+            while True:
+                last = over.is_set()
+                seen.append((_received(port.interface), time.monotonic_ns()))
+                if last:
+                    return
+                over.wait(_LOOK_S)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        send()
+    finally:
+        over.set()
+        watcher.join()
+    counts = np.array(seen, np.int64)
+    moved = np.flatnonzero(np.diff(counts[:, 0]) > 0) + 1
+    if moved.size < 2:
+        raise RigError(f"nothing was sent to {port.name}")
+    first, last = counts[moved[0]], counts[moved[-1]]
+    return float((last[0] - first[0]) / (last[1] - first[1]) * 1e9)
+
+
+def _received(interface: str) -> int:
+    for line in Path("/proc/thread-self/net/dev").read_text("ascii").splitlines():
+        name, _, counters = line.partition(":")
+        if name.strip() == interface:
+            return int(counters.split()[1])
+    raise RigError(f"interface {interface} is gone")
+
+
+def trafgen_rate(tx: Port, rx: Port, size: int, count: int) -> float:
+    """Frames a second of trafgen with its transmit ring on one processor."""
+    tool = _tool("trafgen")
+    octets = ",".join(f"0x{octet:02x}" for octet in rx.mac + tx.mac)
+    with tempfile.TemporaryDirectory() as directory:
+        recipe = Path(directory) / "frame.cfg"
+        recipe.write_text(f"{{ {octets}, c16(0x88b5), fill(0x00,{size - 14}) }}\n", "ascii")
+        words = [tool, "--dev", tx.interface, "--conf", str(recipe)]
+        words += ["--cpus", "1", "--num", str(count)]
+        return received_rate(rx, lambda: _finish(tx.namespace or "", words))
+
+
+def scapy_rate(tx: Port, rx: Port, size: int, count: int) -> float:
+    """Frames a second of Scapy's `sendp`, as people write it."""
+    program = (
+        "from scapy.all import Ether, Raw, sendp\n"
+        f"frame = Ether(dst='{rx.mac.hex(':')}', src='{tx.mac.hex(':')}', type=0x88b5)\n"
+        f"sendp([frame / Raw(bytes({size - 14}))] * {count}, iface='{tx.interface}', verbose=0)\n"
+    )
+    words = [sys.executable, "-W", "ignore", "-c", program]
+    return received_rate(rx, lambda: _finish(tx.namespace or "", words))
+
+
+def irtt(
+    tx: Port, rx: Port, address: str, interval_ns: int, seconds: int
+) -> tuple[float, NDArray[np.int64] | None]:
+    """The median round trip of ``irtt --timer=busy``, and when its packets reached `rx`.
+
+    Both in nanoseconds; the times are tcpdump's, None where that is not installed.
+    """
+    tool, near, far = _tool("irtt"), tx.namespace or "", rx.namespace or ""
+    client = [tool, "client", "-i", f"{interval_ns}ns", "-d", f"{seconds}s", "--timer=busy"]
+    client += ["-l", str(_IRTT_SIZE), "-Q", "-o", "-", f"{address}:{_IRTT_PORT}"]
+    server = [tool, "server", "-b", f"{address}:{_IRTT_PORT}", "-i", "0", "-d", "0", "-l", "0"]
+    wanted = f"udp dst port {_IRTT_PORT} and udp[4:2] = {_IRTT_SIZE + 8}"
+    with _serving(far, server, _IRTT_PORT), tempfile.TemporaryDirectory() as directory:
+        if shutil.which("tcpdump") is None:
+            return _irtt_median(_finish(near, client)), None
+        capture = Path(directory) / "irtt.pcap"
+        with _capturing(rx, wanted, capture):
+            said = _finish(near, client)
+        return _irtt_median(said), pcap_times(capture.read_bytes())
+
+
+def _irtt_median(said: str) -> float:
+    found: dict[str, Any] = json.loads(said[said.index("{") :])
+    return float(found["stats"]["rtt"]["median"])
+
+
+def pcap_times(content: bytes) -> NDArray[np.int64]:
+    """The times of the packets of a nanosecond capture file of this host's byte order.
+
+    Raises: RigError when it is no such file.
+    """
+    head = np.frombuffer(content[:4], "<u4")
+    if not head.size or int(head[0]) != _NANO_PCAP:
+        raise RigError("tcpdump wrote no nanosecond capture")
+    at, times = 24, []
+    while at + 16 <= len(content):
+        second, fraction, length, _ = np.frombuffer(content, "<u4", 4, at).tolist()
+        times.append(second * 10**9 + fraction)
+        at += 16 + length
+    return np.array(times, np.int64)
+
+
+def sockperf_round_trip(tx: Port, rx: Port, address: str, rate: int, seconds: int) -> float:
+    """The median round trip of sockperf under load, in nanoseconds."""
+    tool = _tool("sockperf")
+    where = ["-i", address, "-p", str(_SOCKPERF_PORT)]
+    client = [tool, "ul", *where, "-m", "64", "-t", str(seconds), f"--mps={rate}"]
+    client += ["--reply-every=1", "--full-rtt"]
+    with _serving(rx.namespace or "", [tool, "sr", *where], _SOCKPERF_PORT):
+        return sockperf_median(_finish(tx.namespace or "", client))
+
+
+def sockperf_median(said: str) -> float:
+    """The median in nanoseconds from what sockperf prints.
+
+    Raises: RigError when there is none.
+    """
+    found = re.search(r"percentile 50\.0+\s*=\s*([\d.]+)", said)
+    if found is None:
+        raise RigError("sockperf printed no median")
+    return float(found[1]) * 1000
