@@ -8,9 +8,7 @@ when its parent does.
 from __future__ import annotations
 
 import gc
-import json
 import select
-import signal
 import socket
 import sys
 import time
@@ -20,9 +18,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from hil.errors import HilError, UsageError
+from hil.errors import UsageError
 from hil.samples.table import ARRIVED
 from hil.traffic import linux
+from hil.traffic.child import serve
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.match import Expected, Matcher, Shape
 from hil.traffic.ring import MOST, ReceiveRing
@@ -164,6 +163,7 @@ class Receiver:
 
     def run(self) -> None:
         """Receive until told to finish or the parent is gone."""
+        linux.be_prompt()
         time.sleep(_ARMING_S)
         self._lines.send({"ready": {inlet.name: inlet.ring.slots for inlet in self._inlets}})
         gc.collect()
@@ -229,22 +229,5 @@ class Receiver:
         }
 
 
-def main() -> int:
-    """Run the process; 0 when it ended in order."""
-    orders = json.loads(Path(sys.argv[1]).read_text())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not linux.end_with_parent(orders["parent"], signal.SIGKILL):
-        return 1
-    lines = Lines(0, 1)
-    try:
-        receiver = Receiver(orders, lines)
-        linux.be_prompt()
-        receiver.run()
-    except (HilError, OSError) as error:
-        lines.send({"error": str(error), "usage": isinstance(error, UsageError)})
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(lambda orders, lines: Receiver(orders, lines).run()))

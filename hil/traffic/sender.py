@@ -12,8 +12,6 @@ next probe and sleeps until shortly before the next slot; then it spins.
 from __future__ import annotations
 
 import gc
-import json
-import signal
 import socket
 import struct
 import sys
@@ -26,9 +24,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.errors import HilError, RigError, UsageError
+from hil.errors import RigError, UsageError
 from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.traffic import linux
+from hil.traffic.child import serve
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.timestamps import StampedSocket
 from hil.wire import probe
@@ -287,20 +286,5 @@ class Sender:
             time.sleep(0.001)
 
 
-def main() -> int:
-    """Run the process; 0 when it ended in order."""
-    orders = json.loads(Path(sys.argv[1]).read_text())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not linux.end_with_parent(orders["parent"], signal.SIGKILL):
-        return 1
-    lines = Lines(0, 1)
-    try:
-        Sender(orders, lines).run()
-    except (HilError, OSError) as error:
-        lines.send({"error": str(error), "usage": isinstance(error, UsageError)})
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(lambda orders, lines: Sender(orders, lines).run()))
