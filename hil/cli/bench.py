@@ -57,9 +57,11 @@ def _show(rows: list[benchmark.Row]) -> None:
         ]
         figure = _figure(row.ours, row.unit)
         table.add_row(row.what, figure, "\n".join(others), row.bar, _WORDS[row.met])
-        for note in row.notes:
-            table.add_row(f"  {note}")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     Console(highlight=False, markup=False).print(table)
+    for row in rows:
+        for note in row.notes:
+            console.print(f"{row.what}: {note}")
 
 
 def _figure(value: float | None, unit: str) -> str:

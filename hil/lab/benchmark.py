@@ -169,9 +169,7 @@ def _pacing(tx: Port, rx: Port, interval_ns: int) -> list[Row]:
     notes = [f"{skipped} of our {count:,} slots skipped"]
 
     def irtt() -> float:
-        _, times = peers.irtt(tx, rx, _FAR, interval_ns, _SECONDS)
-        if times is None:
-            raise peers.NotInstalled("NOT RUN: tcpdump is not installed (package tcpdump)")
+        times = peers.irtt_times(tx, rx, _FAR, interval_ns, _SECONDS)
         median, empty = off_grid_ns(times, interval_ns)
         notes.append(f"irtt left {empty:,} slots empty")
         return median
@@ -197,7 +195,7 @@ def _round_trip(tx: Port, rx: Port) -> list[Row]:
     ours = float(np.median(trips))
     found: dict[str, float | str] = {
         "sockperf": _peer(lambda: peers.sockperf_round_trip(tx, rx, _FAR, 1000, _SECONDS)),
-        "irtt": _peer(lambda: peers.irtt(tx, rx, _FAR, _MILLISECOND, _SECONDS)[0]),
+        "irtt": _peer(lambda: peers.irtt_round_trip(tx, rx, _FAR, _MILLISECOND, _SECONDS)),
     }
     best = found["sockperf"]
     met = None if isinstance(best, str) else ours <= best

@@ -180,30 +180,33 @@ def scapy_rate(tx: Port, rx: Port, size: int, count: int) -> float:
     return received_rate(rx, lambda: _finish(tx.namespace or "", words))
 
 
-def irtt(
-    tx: Port, rx: Port, address: str, interval_ns: int, seconds: int
-) -> tuple[float, NDArray[np.int64] | None]:
-    """The median round trip of ``irtt --timer=busy``, and when its packets reached `rx`.
+def irtt_round_trip(tx: Port, rx: Port, address: str, interval_ns: int, seconds: int) -> float:
+    """The median round trip of ``irtt --timer=busy``, in nanoseconds."""
+    said = _irtt(tx, rx, address, interval_ns, seconds)
+    found: dict[str, Any] = json.loads(said[said.index("{") :])
+    return float(found["stats"]["rtt"]["median"])
 
-    Both in nanoseconds; the times are tcpdump's, None where that is not installed.
-    """
-    tool, near, far = _tool("irtt"), tx.namespace or "", rx.namespace or ""
+
+def irtt_times(
+    tx: Port, rx: Port, address: str, interval_ns: int, seconds: int
+) -> NDArray[np.int64]:
+    """When the packets of ``irtt --timer=busy`` reached `rx`, by tcpdump, in nanoseconds."""
+    wanted = f"udp dst port {_IRTT_PORT} and udp[4:2] = {_IRTT_SIZE + 8}"
+    with tempfile.TemporaryDirectory() as directory:
+        capture = Path(directory) / "irtt.pcap"
+        with _capturing(rx, wanted, capture):
+            _irtt(tx, rx, address, interval_ns, seconds)
+        return pcap_times(capture.read_bytes())
+
+
+def _irtt(tx: Port, rx: Port, address: str, interval_ns: int, seconds: int) -> str:
+    """What the client prints: its log and one JSON object."""
+    tool = _tool("irtt")
     client = [tool, "client", "-i", f"{interval_ns}ns", "-d", f"{seconds}s", "--timer=busy"]
     client += ["-l", str(_IRTT_SIZE), "-Q", "-o", "-", f"{address}:{_IRTT_PORT}"]
     server = [tool, "server", "-b", f"{address}:{_IRTT_PORT}", "-i", "0", "-d", "0", "-l", "0"]
-    wanted = f"udp dst port {_IRTT_PORT} and udp[4:2] = {_IRTT_SIZE + 8}"
-    with _serving(far, server, _IRTT_PORT), tempfile.TemporaryDirectory() as directory:
-        if shutil.which("tcpdump") is None:
-            return _irtt_median(_finish(near, client)), None
-        capture = Path(directory) / "irtt.pcap"
-        with _capturing(rx, wanted, capture):
-            said = _finish(near, client)
-        return _irtt_median(said), pcap_times(capture.read_bytes())
-
-
-def _irtt_median(said: str) -> float:
-    found: dict[str, Any] = json.loads(said[said.index("{") :])
-    return float(found["stats"]["rtt"]["median"])
+    with _serving(rx.namespace or "", server, _IRTT_PORT):
+        return _finish(tx.namespace or "", client)
 
 
 def pcap_times(content: bytes) -> NDArray[np.int64]:
