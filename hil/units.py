@@ -95,6 +95,16 @@ def parse_attenuation(text: object) -> float:
     return _suffixed(text, "an attenuation", "dB", "20 dB")
 
 
+def parse_voltage(text: object) -> float:
+    """Volts in a text such as ``12 V``; ValueError says what would be right."""
+    return _suffixed(text, "a voltage", "V", "12 V")
+
+
+def parse_current(text: object) -> float:
+    """Amperes in a text such as ``2 A``; ValueError says what would be right."""
+    return _suffixed(text, "a current", "A", "2 A")
+
+
 def parse_drift(text: object) -> float:
     """Parts per million in a text such as ``3 ppm``; ValueError says what would be right."""
     return _suffixed(text, "a drift", "ppm", "3 ppm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hil.document.fault import Fault, Mark, Path
 from hil.document.quantities import (
     Attenuation,
+    Current,
     Drift,
     Duration,
     EventsPerHour,
@@ -15,12 +16,14 @@ from hil.document.quantities import (
     Shape,
     Share,
     Size,
+    Voltage,
 )
 from hil.document.reading import Document, load, read, refusal
 from hil.document.wording import nearest
 
 __all__ = [
     "Attenuation",
+    "Current",
     "Document",
     "Drift",
     "Duration",
@@ -35,6 +38,7 @@ __all__ = [
     "Shape",
     "Share",
     "Size",
+    "Voltage",
     "load",
     "nearest",
     "read",

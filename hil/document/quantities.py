@@ -20,7 +20,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from hil import units
 
-_UNIT_SUFFIXES: Final = ("_ns", "_bytes", "_bps", "_hz", "_dbm", "_db", "_ppm", "_per_h")
+_UNIT_SUFFIXES: Final = (
+    "_ns",
+    "_bytes",
+    "_bps",
+    "_hz",
+    "_dbm",
+    "_db",
+    "_ppm",
+    "_per_h",
+    "_v",
+    "_a",
+)
 
 
 def without_unit(name: str) -> str:
@@ -93,6 +104,8 @@ _RATE: Final = _quantity(units.parse_rate, "5 Mbit/s")
 _FREQUENCY: Final = _quantity(units.parse_frequency, "100 MHz")
 _LEVEL: Final = _quantity(units.parse_level, "-85 dBm")
 _ATTENUATION: Final = _quantity(units.parse_attenuation, "20 dB")
+_VOLTAGE: Final = _quantity(units.parse_voltage, "12 V")
+_CURRENT: Final = _quantity(units.parse_current, "2 A")
 _DRIFT: Final = _quantity(units.parse_drift, "3 ppm")
 _EVENTS: Final = _quantity(units.parse_events_per_hour, "6 /h")
 
@@ -113,6 +126,12 @@ Level = Annotated[float, *_LEVEL]
 
 Attenuation = Annotated[float, *_ATTENUATION]
 """dB; written ``20 dB``."""
+
+Voltage = Annotated[float, *_VOLTAGE]
+"""Volts; written ``12 V``."""
+
+Current = Annotated[float, *_CURRENT]
+"""Amperes; written ``2 A``."""
 
 Drift = Annotated[float, *_DRIFT]
 """Parts per million; written ``3 ppm``."""

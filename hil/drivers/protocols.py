@@ -340,3 +340,86 @@ class Attenuator(Device, Protocol):
 
     def get_db(self, channel: int) -> float:
         """What the device says a channel is set to."""
+
+
+@runtime_checkable
+class PowerSwitch(Device, Protocol):
+    """A switch of mains or DC outlets, as a PDU or a relay."""
+
+    outlets: tuple[int, ...]
+
+    def set(self, outlet: int, on: bool) -> None:
+        """Switch an outlet, and return once the device says that it is so.
+
+        Raises:
+            UnsafeOperation: none of the outlets that may be switched, its budget is used up, or it
+                has not been off for long enough; nothing was sent.
+            DeviceError: the device refused, or the outlet does not read back as it was set.
+        """
+
+    def get(self, outlet: int) -> bool:
+        """What the device says of an outlet, asked for now."""
+
+    def cycle(self, outlet: int, *, off_s: float | None = None) -> None:
+        """Switch an outlet off, wait, and switch it on; guarded as `set` is.
+
+        `off_s` is how long it stays off; None: as short as its guard allows.
+        """
+
+
+@runtime_checkable
+class Instrument(Device, Protocol):
+    """Anything that is spoken to in SCPI."""
+
+    def write(self, command: str) -> None:
+        """Send a command and see that it left no error.
+
+        Raises:
+            UnsafeOperation: a guard refused; nothing was sent.
+            DeviceError: the first entry that it left in the error queue.
+        """
+
+    def query(self, command: str, *, timeout_s: float | None = None) -> str:
+        """Send a query; its answer."""
+
+    def errors(self) -> Sequence[tuple[int, str]]:
+        """Empty the error queue; code and text of each entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one channel of a supply does: set, measured, and why it is off.
+
+    `tripped` names the protections that acted: ov, oc, ot, pf (power fail).
+    """
+
+    on: bool
+    set_v: float
+    limit_a: float
+    measured_v: float
+    measured_a: float
+    tripped: tuple[str, ...]
+
+
+@runtime_checkable
+class PowerSupply(Device, Protocol):
+    """A laboratory supply; channels count from 1."""
+
+    channels: int
+
+    def configure(self, channel: int, *, voltage_v: float, limit_a: float) -> None:
+        """Set voltage and current limit of a channel; each is read back.
+
+        Raises:
+            UnsafeOperation: outside the window of the channel; nothing was sent.
+            DeviceError: the device refused, or applied another value.
+        """
+
+    def output(self, channel: int, on: bool) -> None:
+        """Switch a channel's output."""
+
+    def read(self, channel: int) -> Output:
+        """What a channel is set to and what it does."""
+
+    def clear_protection(self, channel: int) -> None:
+        """Let a channel work again after its protection has acted; it stays off."""

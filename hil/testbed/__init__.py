@@ -25,6 +25,8 @@ from hil.testbed.world import (
     ModemEndpoint,
     PlcEndpoint,
     RadioConfig,
+    SupplyEndpoint,
+    SwitchEndpoint,
     World,
 )
 
@@ -49,6 +51,8 @@ __all__ = [
     "Safety",
     "Secret",
     "Side",
+    "SupplyEndpoint",
+    "SwitchEndpoint",
     "Testbed",
     "World",
     "find",

@@ -137,9 +137,10 @@ def _endpoints_find_each_other(names: Names) -> Iterator[Fault]:
         path = ("world", "endpoints", name)
         yield from names.unknown((*path, "lan"), endpoint.get("lan"), names.ports, "port")
         yield from names.unknown((*path, "behind"), endpoint.get("behind"), names.modems, "modem")
-        acts_on = endpoint.get("acts_on")
-        for index, modem in enumerate(acts_on if isinstance(acts_on, list) else []):
-            yield from names.unknown((*path, "acts_on", index), modem, names.modems, "modem")
+        for key in ("acts_on", "feeds"):
+            listed = endpoint.get(key)
+            for index, modem in enumerate(listed if isinstance(listed, list) else []):
+                yield from names.unknown((*path, key, index), modem, names.modems, "modem")
 
 
 def _faults_find_what_they_break(names: Names) -> Iterator[Fault]:

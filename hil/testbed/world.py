@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hil.document import (
     Attenuation,
+    Current,
     Drift,
     Duration,
     EventsPerHour,
@@ -24,6 +25,7 @@ from hil.document import (
     Shape,
     Share,
     Size,
+    Voltage,
 )
 from hil.testbed.address import InterfaceV4
 from hil.testbed.faults import Fault
@@ -233,13 +235,36 @@ class PlcEndpoint(Model):
     """Longest silence of the heartbeat before the outputs go to their safe values."""
 
 
-class AttenuatorEndpoint(Model):
-    """A programmable attenuator in the antenna cable, SCPI over TCP."""
-
-    kind: Literal["attenuator"]
+class ListeningEndpoint(Model):
+    """A device that is reached at an address of the tester itself."""
 
     listen: str
     """ADDRESS:PORT that it listens on."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address_and_port(cls, listen: str) -> str:
+        address, _, port = listen.rpartition(":")
+        try:
+            IPv4Address(address)
+            valid = 1 <= int(port) <= 65535
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(f"wants ADDRESS:PORT, as in '127.0.0.1:5025'; got {listen!r}")
+        return listen
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port to bind."""
+        address, _, port = self.listen.rpartition(":")
+        return address, int(port)
+
+
+class AttenuatorEndpoint(ListeningEndpoint):
+    """A programmable attenuator in the antenna cable, SCPI over TCP."""
+
+    kind: Literal["attenuator"]
 
     acts_on: Annotated[tuple[str, ...], Field(min_length=1)]
     """The modem endpoints whose antenna cable it sits in."""
@@ -256,33 +281,74 @@ class AttenuatorEndpoint(Model):
     settling_ns: _Delay = 20_000_000
     """Time from the command to the new loss."""
 
-    @field_validator("listen")
-    @classmethod
-    def _address_and_port(cls, listen: str) -> str:
-        address, _, port = listen.rpartition(":")
-        try:
-            IPv4Address(address)
-            valid = 1 <= int(port) <= 65535
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(f"wants ADDRESS:PORT, as in '127.0.0.1:5025'; got {listen!r}")
-        return listen
-
     @model_validator(mode="after")
     def _range(self) -> Self:
         if self.min_db >= self.max_db:
             raise ValueError(f"min {self.min_db:g} dB must be below max {self.max_db:g} dB")
         return self
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Address and port to bind."""
-        address, _, port = self.listen.rpartition(":")
-        return address, int(port)
+
+class SwitchEndpoint(ListeningEndpoint):
+    """A power switch: cutting an outlet cuts the power of what hangs on it."""
+
+    kind: Literal["switch"]
+
+    protocol: Literal["http", "snmp"] = "http"
+    """What it is spoken to by: a plain HTTP relay, or SNMP with the objects of an APC rPDU."""
+
+    outlets: Annotated[int, Field(ge=1, le=48)] = 4
+    """How many outlets it has; all are on at first."""
+
+    feeds: tuple[str, ...] = ()
+    """The modem endpoints that hang on it: the first on outlet 1, and so on."""
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        _enough(self.feeds, self.outlets, "outlets")
+        return self
 
 
-Endpoint = Annotated[ModemEndpoint | PlcEndpoint | AttenuatorEndpoint, Field(discriminator="kind")]
+class SupplyEndpoint(ListeningEndpoint):
+    """A laboratory DC supply, SCPI over TCP in the words of a Keysight N6700."""
+
+    kind: Literal["supply"]
+
+    channels: Annotated[int, Field(ge=1, le=4)] = 1
+    """How many channels it has."""
+
+    feeds: tuple[str, ...] = ()
+    """The modem endpoints that it supplies: the first from channel 1, and so on."""
+
+    voltage_v: Annotated[Voltage, Field(ge=0)] = 12.0
+    """What each channel is set to, and gives, at first."""
+
+    max_v: Annotated[Voltage, Field(gt=0)] = 20.0
+    """Most that a channel can be set to."""
+
+    max_a: Annotated[Current, Field(gt=0)] = 5.0
+    """Highest current limit that a channel can be set to; the limit at first."""
+
+    load_ohm: Annotated[float, Field(gt=0)] = 24.0
+    """What hangs on each channel: a resistance in ohm."""
+
+    drop_out_v: Annotated[Voltage, Field(ge=0)] = 9.0
+    """Voltage below which a fed modem is off."""
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        _enough(self.feeds, self.channels, "channels")
+        return self
+
+
+def _enough(feeds: tuple[str, ...], places: int, what: str) -> None:
+    if len(feeds) > places:
+        raise ValueError(f"feeds {len(feeds)} modems from {places} {what}")
+
+
+Endpoint = Annotated[
+    ModemEndpoint | PlcEndpoint | AttenuatorEndpoint | SwitchEndpoint | SupplyEndpoint,
+    Field(discriminator="kind"),
+]
 
 
 class World(Model):

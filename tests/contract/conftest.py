@@ -5,232 +5,37 @@ The suite beside this file asks the same of every driver; what differs between t
 
 from __future__ import annotations
 
-import os
-import select
-import socket
-import struct
 import threading
 import time
 import tomllib
-import tty
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil.drivers.protocols import Device
 from hil.drivers.registry import GROUP, Registry
-from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, RadioConfig, World
+from hil.testbed import (
+    AttenuatorEndpoint,
+    ModemEndpoint,
+    PlcEndpoint,
+    RadioConfig,
+    SwitchEndpoint,
+    World,
+)
 from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
+from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
+from hil.virtual.endpoints.outlets import Outlets
 from hil.virtual.endpoints.plc import Plc
-from hil.virtual.endpoints.pty_port import PtyPort
+from hil.virtual.endpoints.switch_http import HttpSwitch
+from hil.virtual.endpoints.switch_snmp import SnmpSwitch
+from tests.contract.bench import LIMIT, Bench, TcpRelay, TtyRelay, UdpRelay, create, free_port
 
 ROOT = Path(__file__).parents[2]
-LIMIT = "500 ms"
-LIMIT_S = 0.5
-
-
-class Relay:
-    """Passes bytes between a driver and an endpoint, and does wrong when told to.
-
-    `fragment`: answers come a byte at a time. `noise`: bytes put before each answer. `lose`:
-    questions never arrive.
-    """
-
-    def __init__(self) -> None:
-        self.fragment = False
-        self.noise = b""
-        self.lose = False
-        self._open = threading.Condition()
-        self._held = False
-
-    def hold(self) -> None:
-        """From now on nothing passes; what comes is kept."""
-        with self._open:
-            self._held = True
-
-    def release(self) -> None:
-        """Let everything pass, first what was kept."""
-        with self._open:
-            self._held = False
-            self._open.notify_all()
-
-    def cut(self) -> None:
-        """Break what is connected and take no new connection."""
-        raise NotImplementedError
-
-    def mend(self) -> None:
-        """Take connections again."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self.release()
-        self.cut()
-
-    def pass_on(self, data: bytes, send: Callable[[bytes], object], *, answer: bool) -> None:
-        with self._open:
-            self._open.wait_for(lambda: not self._held)
-        if self.lose and not answer:
-            return
-        if answer:
-            data = self.noise + data
-        pieces = [data[i : i + 1] for i in range(len(data))] if answer and self.fragment else [data]
-        for piece in pieces:
-            send(piece)
-
-
-class TcpRelay(Relay):
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__()
-        self._upstream = upstream
-        self._ends: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.mend()
-
-    def mend(self) -> None:
-        if self._listener.fileno() < 0:
-            self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._start(self._accept, self._listener)
-
-    def cut(self) -> None:
-        # close alone does not free a port that another thread accepts on
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for end in self._ends:
-            with suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RDWR)
-        self._ends.clear()
-
-    def close(self) -> None:
-        super().close()
-        for thread in self._threads:
-            thread.join()
-
-    def _start(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return thread
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                self._start(self._serve, listener.accept()[0])
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError), socket.create_connection(self._upstream) as server:
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._ends.append(end)
-            back = self._start(self._pump, server, client, True)
-            self._pump(client, server, False)
-            back.join()
-
-    def _pump(self, source: socket.socket, sink: socket.socket, answer: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                self.pass_on(data, sink.sendall, answer=answer)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-class TtyRelay(Relay):
-    def __init__(self, upstream: Path, link: Path) -> None:
-        super().__init__()
-        self._modem = os.open(upstream, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self._modem)
-        self._client = PtyPort(link)
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self.mend()
-        self._threads = [
-            threading.Thread(target=pump, daemon=True) for pump in (self._to_modem, self._to_client)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def mend(self) -> None:
-        with self._lock:
-            if not self._client.plugged:
-                self._client.plug()
-
-    def cut(self) -> None:
-        with self._lock:
-            self._client.unplug()
-
-    def close(self) -> None:
-        self._ended.set()
-        super().close()
-        for thread in self._threads:
-            thread.join()
-        os.close(self._modem)
-
-    def say(self, data: bytes) -> None:
-        """Something the modem says by itself."""
-        self._send(data)
-
-    def _send(self, data: bytes) -> None:
-        with self._lock:
-            if self._client.plugged:
-                self._client.write(data)
-
-    def _to_modem(self) -> None:
-        while not self._ended.is_set():
-            with self._lock:
-                plugged = self._client.plugged
-                data = self._client.read() if plugged else b""
-            if data:
-                self.pass_on(data, lambda piece: os.write(self._modem, piece), answer=False)
-            else:
-                self._ended.wait(0.002)
-
-    def _to_client(self) -> None:
-        while not self._ended.is_set():
-            if select.select([self._modem], [], [], 0.05)[0]:
-                self.pass_on(os.read(self._modem, 4096), self._send, answer=True)
-
-
-@dataclass
-class Bench:
-    """What the suite needs to know of one driver; `driver` is new and not yet open."""
-
-    driver: Any
-    relay: Any
-    dead: Device
-    """The same driver, where nothing lives."""
-
-    ask: Callable[[Any], object]
-    ask_other: Callable[[Any], object]
-    """Two harmless questions with different answers that stay the same."""
-
-    refuse: Callable[[Any], object]
-    """Something the device itself refuses."""
-
-    refusal: tuple[int | None, str]
-    change: Callable[[Any], object]
-    """Changes a setting that a snapshot holds."""
-
-    safe: Callable[[Any], bool]
-    """Whether the device is in its safe state."""
-
-    noise: bytes = b""
-    """What may come before an answer on such a line."""
-
-    unsafe: tuple[Callable[[Any], object], ...] = ()
-    """What the driver's own guard refuses."""
-
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="session")
@@ -264,11 +69,6 @@ def coupling(tmp_path: Path) -> Coupling:
     return Coupling.create(tmp_path / "coupling", ["cpe1"])
 
 
-def _create(registry: Registry, name: str, driver: str, **fields: Any) -> Any:
-    model = registry.config(driver)
-    return registry.create(name, model.model_validate({"driver": driver, **fields}))
-
-
 @pytest.fixture
 def modem_tty(world: World, coupling: Coupling, stack: ExitStack, tmp_path: Path) -> Path:
     """The tty of a modem endpoint."""
@@ -293,7 +93,7 @@ def modem_driver(registry: Registry, stack: ExitStack) -> Callable[..., Any]:
 
     def make(port: Path, **fields: Any) -> Any:
         options = {"command_limit": LIMIT, "resync_limit": "1 s", **fields}
-        made = _create(registry, "cpe1", "modem_at", port=str(port), **options)
+        made = create(registry, "cpe1", "modem_at", port=str(port), **options)
         stack.callback(made.close)
         return made
 
@@ -346,7 +146,7 @@ def plc_bench(registry: Registry, world: World, stack: ExitStack) -> Bench:
     stack.callback(relay.close)
 
     def driver(port: int) -> Any:
-        made = _create(
+        made = create(
             registry, "plc1", "plc_modbus", host="127.0.0.1", port=port, limit=LIMIT, tags=TAGS
         )
         stack.callback(made.close)
@@ -355,7 +155,7 @@ def plc_bench(registry: Registry, world: World, stack: ExitStack) -> Bench:
     return Bench(
         driver=driver(relay.port),
         relay=relay,
-        dead=driver(_free_port()),
+        dead=driver(free_port()),
         ask=lambda device: device.read("watchdog")["watchdog"].value,
         ask_other=lambda device: device.read("running")["running"].value,
         refuse=lambda device: device.read("beyond"),
@@ -389,14 +189,14 @@ def attenuator_bench(
     def driver(port: int, **fields: Any) -> Any:
         resource = f"TCPIP0::127.0.0.1::{port}::SOCKET"
         options = {"max": "90 dB", "safe": "10 dB", "limit": LIMIT, **fields}
-        made = _create(registry, "att1", "attenuator_scpi", resource=resource, **options)
+        made = create(registry, "att1", "attenuator_scpi", resource=resource, **options)
         stack.callback(made.close)
         return made
 
     return Bench(
         driver=driver(relay.port),
         relay=relay,
-        dead=driver(_free_port()),
+        dead=driver(free_port()),
         ask=lambda device: device.get_db(1),
         ask_other=lambda device: device.identify(),
         refuse=lambda device: device.set_db(1, 75),
@@ -412,17 +212,79 @@ def attenuator_bench(
     )
 
 
-@pytest.fixture(params=["modem", "plc", "attenuator"])
+def _switch_bench(
+    registry: Registry, stack: ExitStack, protocol: str, driver: str, fields: Callable[[int], Any]
+) -> Bench:
+    """A switch of four outlets: a modem on the first, the second locked, no budget on the third."""
+    config = SwitchEndpoint.model_validate(
+        {
+            "kind": "switch",
+            "listen": "127.0.0.1:1",
+            "protocol": protocol,
+            "feeds": ["cpe1"],
+        }
+    )
+    powered: list[bool] = []
+    outlets = Outlets("pdu1", config, Mains({"cpe1": powered.append}), locked=frozenset({2}))
+    served: Any = {"http": HttpSwitch, "snmp": SnmpSwitch}[protocol](("127.0.0.1", 0), outlets)
+    stack.callback(served.close)
+    relay = (UdpRelay if protocol == "snmp" else TcpRelay)(served.address)
+    stack.callback(relay.close)
+
+    def make(port: int, **options: Any) -> Any:
+        guards = {
+            "1": {"safe": True, "min_off": "100 ms", "feeds": "cpe1"},
+            "2": {},
+            "3": {"cycles": 0},
+            "4": {"min_off": "1 h", "cycles": 1},
+        }
+        given = {"limit": LIMIT, "outlets": guards, **fields(port), **options}
+        made = create(registry, "pdu1", driver, **given)
+        stack.callback(made.close)
+        return made
+
+    return Bench(
+        driver=make(relay.port),
+        relay=relay,
+        dead=make(free_port()),
+        ask=lambda device: device.get(1),
+        ask_other=lambda device: device.identify(),
+        refuse=lambda device: device.set(2, False),
+        refusal=(17, "notWritable") if protocol == "snmp" else (403, "outlet 2 is locked"),
+        change=lambda device: device.set(1, False),
+        safe=lambda device: device.get(1) is True,
+        noise=b"\x30\x03\xff" if protocol == "snmp" else b"",
+        unsafe=(
+            lambda device: device.set(9, False),
+            lambda device: device.cycle(9),
+            lambda device: device.cycle(1, off_s=0.09),
+            lambda device: device.cycle(1, off_s=float("nan")),
+            lambda device: device.set(3, False),
+            lambda device: device.cycle(3),
+        ),
+        extra={"make": make, "powered": powered, "served": served, "outlets": outlets},
+    )
+
+
+@pytest.fixture
+def switch_http_bench(registry: Registry, stack: ExitStack) -> Bench:
+    return _switch_bench(
+        registry, stack, "http", "switch_http", lambda port: {"url": f"http://127.0.0.1:{port}"}
+    )
+
+
+@pytest.fixture
+def switch_snmp_bench(registry: Registry, stack: ExitStack) -> Bench:
+    return _switch_bench(
+        registry, stack, "snmp", "switch_snmp", lambda port: {"host": "127.0.0.1", "port": port}
+    )
+
+
+@pytest.fixture(params=["modem", "plc", "attenuator", "switch_http", "switch_snmp"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     """The bench of each driver in turn."""
     found: Bench = request.getfixturevalue(f"{request.param}_bench")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

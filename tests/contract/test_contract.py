@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hil.drivers.protocols import Attenuator, Device, Health, Modem, Plc
+from hil.drivers.protocols import Attenuator, Device, Health, Modem, Plc, PowerSwitch
 from hil.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -18,7 +18,12 @@ from hil.errors import (
     UnsafeOperation,
 )
 
-PROTOCOLS: dict[str, type] = {"cpe": Modem, "plc": Plc, "attenuator": Attenuator}
+PROTOCOLS: dict[str, type] = {
+    "cpe": Modem,
+    "plc": Plc,
+    "attenuator": Attenuator,
+    "switch": PowerSwitch,
+}
 
 
 def test_satisfies_its_protocol(bench: Any) -> None:

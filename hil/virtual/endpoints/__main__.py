@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hil.errors import HilError
-from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, Testbed
+from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, SwitchEndpoint, Testbed
 from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
+from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
+from hil.virtual.endpoints.outlets import serve_switch
 from hil.virtual.endpoints.plc import Plc
 from hil.virtual.faults.devices import DeviceFaults
 from hil.virtual.faults.ledger import ENDPOINTS, Ledger
@@ -75,6 +77,10 @@ def serve(
         elif isinstance(endpoint, AttenuatorEndpoint):
             acts_on = [rows[modem] for modem in endpoint.acts_on]
             stack.callback(Attenuator(name, endpoint, acts_on, cables).close)
+    mains = Mains({name: modem.power for name, modem in modems.items()})
+    for name, endpoint in world.endpoints.items():
+        if isinstance(endpoint, SwitchEndpoint):
+            stack.callback(serve_switch(name, endpoint, mains).close)
     ledger = Ledger.of(world, ENDPOINTS, coupling.epoch_ns)
     stack.callback(DeviceFaults(run, ledger, makers(cables, rows, modems, plcs)).close)
 

@@ -47,6 +47,7 @@ class Modem:
         pin: str | None = None,
     ) -> None:
         self._state = ModemState(config, world, coupling, coupling.row(config.link), pin)
+        self._coupling = coupling
         self._epoch_ns = coupling.epoch_ns
         self._interpreter = Interpreter(self._state)
         self._port = PtyPort(directory / config.link)
@@ -132,6 +133,7 @@ class Modem:
 
     def _power(self, on: bool) -> None:
         if not on:
+            self._coupling.set_powered(self._state.row, False)
             self._due.clear()
             self._hang_up()
         elif self._booting and not self._due:
@@ -140,6 +142,7 @@ class Modem:
 
     def _come_back(self) -> None:
         self._booting = False
+        self._coupling.set_powered(self._state.row, True)
         if self._cable:
             self._port.plug()
 

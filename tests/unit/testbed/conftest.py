@@ -47,16 +47,27 @@ class AttenuatorConfig(DeviceConfig):
     safe_db: Attenuation
 
 
+class SwitchConfig(DeviceConfig):
+    url: str
+    outlets: Mapping[int, Mapping[str, object]]
+
+
 class Drivers:
-    """A catalogue of three drivers that are there and one whose extra is not."""
+    """A catalogue of four drivers that are there and one whose extra is not."""
 
     configs: Final[dict[str, type[DeviceConfig]]] = {
         "attenuator_scpi": AttenuatorConfig,
         "modem_at": ModemConfig,
         "plc_modbus": PlcConfig,
         "plc_opcua": DeviceConfig,
+        "switch_http": SwitchConfig,
     }
-    roles: Final = {"attenuator_scpi": "attenuator", "modem_at": "cpe", "plc_modbus": "plc"}
+    roles: Final = {
+        "attenuator_scpi": "attenuator",
+        "modem_at": "cpe",
+        "plc_modbus": "plc",
+        "switch_http": "switch",
+    }
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.configs)

@@ -178,9 +178,10 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
         ("schema: 1", "schema: 1\n«zzz: a", "zzz: unknown key; known: devices, hooks, name, paths,"
          " ports, safety, schema, world"),
         ("driver: modem_at", "driver: «modem_ta", "devices.cpe1.driver: unknown driver 'modem_ta';"
-         " did you mean 'modem_at'? known: attenuator_scpi, modem_at, plc_modbus, plc_opcua"),
+         " did you mean 'modem_at'? known: attenuator_scpi, modem_at, plc_modbus, plc_opcua,"
+         " switch_http"),
         ("driver: modem_at", "driver: «xyz", "devices.cpe1.driver: unknown driver 'xyz'; known:"
-         " attenuator_scpi, modem_at, plc_modbus, plc_opcua"),
+         " attenuator_scpi, modem_at, plc_modbus, plc_opcua, switch_http"),
         ("driver: plc_modbus", "driver: «plc_opcua", "devices.plc1.driver: driver 'plc_opcua' needs"
          " pip install 'hil[opcua]'"),
         ("cpe1: {driver: modem_at, ", "«cpe1: {", "devices.cpe1.driver: missing; add 'driver: …'"
@@ -259,7 +260,7 @@ def test_one_thing_wrong_is_named_where_it_stands(
         ("kind: plc", "kind: «pcl", "world.endpoints.plc1.kind: unknown kind 'pcl'; did you mean"
          " 'plc'?"),
         ("plc1: {kind: plc, ", "«plc1: {", "world.endpoints.plc1.kind: missing; add 'kind: …', one"
-         " of: modem, plc, attenuator"),
+         " of: modem, plc, attenuator, switch, supply"),
         ('imsi: "001010000000001"', "imsi: «001010000000001", "world.endpoints.cpe1.imsi: wants"
          " text; got the number 001010000000001; put it in quotes: \"001010000000001\""),
         ("lan: lan}", "lan: «lna}", "world.endpoints.cpe1.lan: no port is called 'lna'; did you"
@@ -435,6 +436,7 @@ def test_the_json_schema_says_what_the_file_may_hold(drivers: Catalogue) -> None
         "attenuator_scpi": "#/$defs/AttenuatorConfig",
         "modem_at": "#/$defs/ModemConfig",
         "plc_modbus": "#/$defs/PlcConfig",
+        "switch_http": "#/$defs/SwitchConfig",
     }
     assert set(schema["$defs"]["ModemConfig"]["properties"]) == {
         *("driver", "port", "dialect", "pin", "timeout")
