@@ -37,8 +37,10 @@ def test_rsrp_follows_the_attenuator(
     """
     attenuator.set_db(1, 0)
     before = cpe.settled_rsrp()
-    attenuator.set_db(1, 20)
-    after = cpe.settled_rsrp()
-    attenuator.set_db(1, 0)
+    try:
+        attenuator.set_db(1, 20)
+        after = cpe.settled_rsrp()
+    finally:
+        attenuator.set_db(1, 0)  # whatever happened: the next test wants its signal
     shift_db = before.dbm - after.dbm
     judge.value("MO-2", shift_db - 20, uncertainty=before.uncertainty_db + after.uncertainty_db)
