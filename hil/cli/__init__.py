@@ -297,6 +297,21 @@ def virtual_fault(
     return verb(name, parameters or [], world, end=end)
 
 
+@virtual_app.command("replay")
+def virtual_replay(
+    arrivals: Annotated[
+        Path | None, typer.Argument(help="Truth log or CSV; the running world's log if left out.")
+    ] = None,
+    testbed: Annotated[str | None, typer.Option(help="Instead of that of the log.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of that of the log.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the releases here, as CSV.")] = None,
+) -> int:
+    """An arrival list through the model of the cell alone: the same on every host, to the bit."""
+    from hil.cli.virtual import replay as verb
+
+    return verb(arrivals, testbed, seed, out)
+
+
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(help="Where to make it.")]) -> int:
     """Make a repository for a lab: a testbed, one suite, a CI file."""

@@ -265,3 +265,28 @@ def _print_status(shown: dict[str, Any]) -> None:
         )
         print(f"lateness of real delivery: {words}")
     _print_faults(shown["faults"], everything=False)
+
+
+def replay(arrivals: Path | None, testbed: str | None, seed: int | None, out: Path | None) -> int:
+    """Put an arrival list through the cell's model; 10 when a truth log says otherwise.
+
+    Raises: UsageError when the list, or what it belongs to, cannot be read.
+    """
+    from hil.testbed import find
+    from hil.virtual import replay as model
+    from hil.virtual.topology import load
+
+    path = arrivals if arrivals is not None else _chosen(None).run / "truth"
+    is_table = path.suffix == ".csv"
+    near, own_seed = (None, None) if is_table else model.seed_beside(path)
+    file = find(testbed) if testbed is not None else near or find("virtual")
+    bench = load(file)
+    given = model.from_table(path, bench) if is_table else model.from_truth(path)
+    done = model.replay(bench, given, seed=own_seed if seed is None else seed)
+    print(f"{len(given.rows):,} arrivals, sha256 of their releases {done.digest}")
+    if not is_table:
+        same = done.compared - done.different
+        print(f"{same:,} of {done.compared:,} releases of the log are the same to the nanosecond")
+    if out is not None:
+        model.write(out, given, done)
+    return ExitCode.RIG if done.different else ExitCode.OK

@@ -335,6 +335,7 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, Desk, in
     step_ns = BLOCK_SLOTS * world.cell.slot_ns // 2
     radio = Radio(world.radio, world.seed)
     signal_ = WorldSignal(radio, world.radio.noise_figure_db, coupled, clock, step_ns)
+    signal_.note(run / "steps")
     sites = [Site(each.cpe, each.side == "cloud") for each in plan.attachments]
     for cpe in range(len(plan.cpes)):
         signal_.snr_db(cpe, clock.of_host(time.time_ns()))  # draws its random numbers now

@@ -6,7 +6,11 @@ the time at which the user plane saw them, so that a slot's channel depends on i
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -44,6 +48,13 @@ class _Steps:
         return self._values[bisect_right(self._times, t_ns) - 1]
 
 
+def read_steps(path: Path) -> list[list[float]]:
+    """What the endpoints did to the radio, as `WorldSignal.play` takes it; empty without a file."""
+    with suppress(OSError, ValueError):
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return []
+
+
 class WorldSignal:
     """What `cell_channel.Signal` asks, of the world's radio and coupling.
 
@@ -71,6 +82,11 @@ class WorldSignal:
         self._attenuation = [_Steps(float(row["attenuation_db"])) for row in rows]
         self._session = [_Steps(float(row["session_up"])) for row in rows]
         self.powered = [bool(row["powered"]) for row in rows]
+        self._notes: Path | None = None
+
+    def note(self, path: Path) -> None:
+        """From now on write down each change, for `read_steps`."""
+        self._notes = path
 
     def follow(self, now_ns: int) -> None:
         """Note what the endpoints changed, at the cell's time `now_ns`.
@@ -83,10 +99,22 @@ class WorldSignal:
         for cpe, seen in enumerate(self._generations):
             if (generation := int(rows["generation"][cpe])) != seen:
                 self._generations[cpe] = generation
-                self._attenuation[cpe].change(since_ns, float(rows["attenuation_db"][cpe]))
                 self.powered[cpe] = bool(rows["powered"][cpe])
                 up = bool(rows["session_up"][cpe]) and self.powered[cpe]
-                self._session[cpe].change(since_ns, float(up))
+                step = [since_ns, cpe, float(rows["attenuation_db"][cpe]), float(up)]
+                self.play([step])
+                self._write(step)
+
+    def play(self, steps: Sequence[Sequence[float]]) -> None:
+        """Let changes happen: time on the cell's clock, CPE, attenuation in dB, session (0, 1)."""
+        for at_ns, cpe, attenuation_db, up in steps:
+            self._attenuation[int(cpe)].change(int(at_ns), attenuation_db)
+            self._session[int(cpe)].change(int(at_ns), up)
+
+    def _write(self, step: Sequence[float]) -> None:
+        if self._notes is not None:
+            with suppress(OSError), self._notes.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(step) + "\n")
 
     def up(self, cpe: int, t_ns: int) -> bool:
         """Whether the CPE has a session that carries user data."""

@@ -54,6 +54,7 @@ def main() -> None:
         faults.begin(world.run, "userplane", "short_gap", {})
 
     answer["gap_and_delay"] = judged.both(gap_and_delay, gap)
+    answer["replayed"] = replayed(world.run)
 
     def bursts_and_fade() -> ExitStack:
         stack = ExitStack()
@@ -174,6 +175,18 @@ class Judged:
                 }
             )
         return found
+
+
+def replayed(run: Path) -> dict[str, int]:
+    """The packets so far, put through the model again by this process."""
+    from hil.virtual import replay
+    from hil.virtual.topology import load
+
+    path = run / "truth"
+    testbed, seed = replay.seed_beside(path)
+    assert testbed is not None
+    done = replay.replay(load(testbed), replay.from_truth(path), seed=seed)
+    return {"compared": done.compared, "different": done.different}
 
 
 def cell_off(lab: Any) -> dict[str, Any]:

@@ -97,6 +97,11 @@ def test_without_a_cell_the_registration_is_lost_and_the_plc_answers_by_wire_alo
     assert off["back"], "the modem finds the cell again"
 
 
+def test_what_no_fault_met_is_released_as_the_model_says_on_any_host(seen: dict[str, Any]) -> None:
+    assert seen["replayed"]["compared"] >= 300
+    assert seen["replayed"]["different"] == 0
+
+
 def test_what_is_not_offered_is_refused_with_what_is(seen: dict[str, Any]) -> None:
     storm, nobody = seen["refused"]
     assert "offers no fault 'storm'; it offers: short_gap, outage, burst_loss" in storm
