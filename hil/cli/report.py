@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from hil import report as views
 from hil.record import RunDirectory, read
+from hil.samples import store
 from hil.verdict import ExitCode
 
 
@@ -17,6 +19,9 @@ def report(directory: Path) -> int:
     Raises: UsageError when there is no run in `directory`.
     """
     run = RunDirectory.open(directory)
+    for found in store.recover(run.samples):
+        end = "cut off" if found.truncated else "whole"
+        print(f"recovered: {found.files.parquet.name}, {found.why or end}", file=sys.stderr)
     built = views.build(run)
     console = Console()
     views.table.render(read(run.path), console)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -9,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.clock import SYSTEM
-from hil.drivers.protocols import Plc
+from hil.drivers.protocols import Cycle, Plc
 from hil.errors import UsageError
 from hil.lab import world
 from hil.samples.measurement import Budget, Counts, Measurement, Timing
 from hil.samples.table import NOT_TAKEN, SAMPLE, blank
 from hil.targets import Requirement
+from hil.virtual import userplane_truth as truth
 
 _READINGS: Final = 10_000
 
@@ -47,6 +50,8 @@ def reaction(plc: Plc, requirement: Requirement, *, over: Literal["5g", "wire"])
         NOT_TAKEN if cycle.rx_user_ns is None else cycle.rx_user_ns for cycle in cycles
     ]
     answered = table["rx_user_ns"] != NOT_TAKEN
+    if over == "5g" and (run := world.run_directory()) is not None:
+        table["lateness_ns"] = delivery_lateness_ns(cycles, run / "truth")
     table["copies"] = answered
     table["arrival"][answered] = np.arange(int(answered.sum()))
     simulated = world.run_directory() is not None
@@ -83,6 +88,29 @@ def reaction(plc: Plc, requirement: Requirement, *, over: Literal["5g", "wire"])
         conditions={"polls_per_loop": float(np.mean([cycle.polls for cycle in cycles]))},
         simulated=simulated,
     )
+
+
+def delivery_lateness_ns(cycles: Sequence[Cycle], log: Path) -> NDArray[np.int64]:
+    """What a busy host added to each loop: how late, in sum, the cell's frames left during it.
+
+    A loop is one question after the other, so what each frame lost is lost to the loop. Frames that
+    only acknowledge are counted too, so this is an upper limit.
+
+    Args:
+        cycles: the loops, in user-space times.
+        log: the truth log of the world (`hil.virtual.userplane_truth`).
+    """
+    rows, clock = truth.read(log)
+    rows = rows[(rows["reason"] == 0) & (rows["flags"] & truth.PROBE == 0)]
+    late_ns = rows["lateness_ns"].astype(np.int64)
+    left_ns = clock.to_host(rows["at_ns"] + late_ns)
+    order = np.argsort(left_ns, kind="stable")
+    left_ns, sums = left_ns[order], np.concatenate(([0], np.cumsum(late_ns[order])))
+    begins = np.array([cycle.tx_user_ns for cycle in cycles], np.int64)
+    following = np.append(begins[1:], np.iinfo(np.int64).max)
+    ends = [c.rx_user_ns or int(after) for c, after in zip(cycles, following, strict=True)]
+    first, last = np.searchsorted(left_ns, begins), np.searchsorted(left_ns, ends, side="right")
+    return np.asarray(sums[last] - sums[first], np.int64)
 
 
 def _clock_floor_ns() -> NDArray[np.int64]:

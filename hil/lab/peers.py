@@ -27,6 +27,7 @@ from hil.clock import Deadline
 from hil.errors import HilError, RigError
 from hil.traffic import Port
 from hil.traffic.linux import inside
+from hil.wire import probe
 
 #: The Debian package of each tool.
 PACKAGES: Final = {
@@ -157,8 +158,8 @@ def _received(interface: str) -> int:
     raise RigError(f"interface {interface} is gone")
 
 
-def trafgen_rate(tx: Port, rx: Port, size: int, count: int) -> float:
-    """Frames a second of trafgen with its transmit ring on one processor."""
+def trafgen(tx: Port, rx: Port, size: int, count: int) -> None:
+    """Let trafgen send `count` frames of our EtherType, with its transmit ring on one processor."""
     tool = _tool("trafgen")
     octets = ",".join(f"0x{octet:02x}" for octet in rx.mac + tx.mac)
     with tempfile.TemporaryDirectory() as directory:
@@ -166,7 +167,16 @@ def trafgen_rate(tx: Port, rx: Port, size: int, count: int) -> float:
         recipe.write_text(f"{{ {octets}, c16(0x88b5), fill(0x00,{size - 14}) }}\n", "ascii")
         words = [tool, "--dev", tx.interface, "--conf", str(recipe)]
         words += ["--cpus", "1", "--num", str(count)]
-        return received_rate(rx, lambda: _finish(tx.namespace or "", words))
+        _finish(tx.namespace or "", words)
+
+
+def tcpdump_captured(rx: Port, send: Callable[[], object]) -> int:
+    """How many frames of our EtherType tcpdump captures on `rx` while `send` runs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        capture = Path(directory) / "flood.pcap"
+        with _capturing(rx, f"ether proto {probe.ETHERTYPE:#x}", capture):
+            send()
+        return int(pcap_times(capture.read_bytes()).size)
 
 
 def scapy_rate(tx: Port, rx: Port, size: int, count: int) -> float:

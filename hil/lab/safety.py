@@ -21,6 +21,7 @@ ACTIONS: Final = frozenset(
     {
         "activate",
         "cell",
+        "clear_protection",
         "command",
         "configure",
         "configure_cell",

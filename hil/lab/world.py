@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from hil.clock import SYSTEM, Deadline
 from hil.errors import RigError
 from hil.testbed import DeviceConfig, Testbed
 
 _RUN: Final = "${run}"
+_STATUS_NS: Final = 2_000_000_000
 
 
 def run_directory() -> Path | None:
@@ -54,3 +57,24 @@ def check(testbed: Testbed) -> None:
         raise RigError(f"the world is gone: {error}") from None
     if died := status.get("died"):
         raise RigError(f"the world lost a part: {died}")
+
+
+def overrun(since_ns: int = 0) -> int:
+    """Frames that the world itself had no room for, since it came up.
+
+    They look like loss of the network and are a fault of the simulation. The user plane says so
+    once a second: waits for a word later than `since_ns`, but no longer than two seconds. 0 outside
+    of any world.
+    """
+    directory = run_directory()
+    if directory is None:
+        return 0
+    patience = Deadline.after(_STATUS_NS)
+    while True:
+        with suppress(OSError, ValueError, KeyError):  # none yet, or just being replaced
+            status = json.loads((directory / "userplane.json").read_text("utf-8"))
+            if status["at_ns"] >= since_ns or patience.passed:
+                return int(status["overrun"])
+        if patience.passed:
+            return 0
+        SYSTEM.sleep_ns(_STATUS_NS // 40)
