@@ -1,10 +1,11 @@
 # The two commands of a newcomer are `make acceptance` and `make test`. Each sets up .venv first.
-.PHONY: help setup acceptance test test-peers lint constraints clean
+.PHONY: help setup acceptance test test-peers bench lint constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make acceptance   run the suites on the virtual testbed, plan smoke; ends with verdicts and a report"
 	@echo "make test         run the project's own checks and tests"
+	@echo "make bench        measure the instrument beside other tools (docs/benchmarks.md)"
 	@echo "make test-peers   run the tests against outside tools (root; installs packages.debian)"
 
 setup:
@@ -25,6 +26,9 @@ test: lint
 
 test-peers: setup
 	@tools/peers
+
+bench: setup
+	@.venv/bin/hil bench
 
 # The pins: every dependency of every extra, for all supported Pythons, without a download address.
 constraints:

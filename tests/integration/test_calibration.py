@@ -55,7 +55,6 @@ def test_calibrate_shows_three_floors_and_keeps_that_of_the_ports(calibrated: An
 
 
 def test_measure_uses_the_floor_of_exactly_these_ports(calibrated: Any) -> None:
-    assert "assumed" in sources(calibrated["before"])
     used = sources(calibrated["used"])
     assert "calibrated on these very ports" in used
     assert "1,000 packets of 128 B" in used

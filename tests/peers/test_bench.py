@@ -37,7 +37,7 @@ def test_every_row_has_a_figure_and_its_bar(rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "tool", ["trafgen", "Scapy sendp", "irtt --timer=busy", "irtt", "sockperf"]
+    "tool", ["trafgen", "Scapy sendp", "irtt --timer=busy", "irtt", "sockperf", "tcpdump"]
 )
 def test_a_tool_that_is_there_gives_a_figure(rows: list[dict[str, Any]], tool: str) -> None:
     name = tool.split(maxsplit=1)[0]

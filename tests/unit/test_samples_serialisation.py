@@ -37,8 +37,8 @@ def measured(bug: Bug = lambda size, came: came, seed: int = 1) -> Agreement:
 
 
 def test_a_sound_instrument_agrees_and_its_uncertainty_is_small() -> None:
-    results = [measured(seed=seed) for seed in range(1, 41)]
-    assert sum(each.agrees for each in results) >= 38
+    results = [measured(seed=seed) for seed in range(1, 21)]
+    assert sum(each.agrees for each in results) >= 19
     assert all(each.slope_uncertainty_ns < 0.5 for each in results)
     assert "agree with" in results[0].sentence
 
