@@ -37,6 +37,7 @@ class Taken:
     sender: Mapping[str, Any]  #: its last report
     receiver: Mapping[str, Any]
     host: Mapping[str, Any]  #: facts, and counters over the run
+    together: tuple[tuple[str, str], ...] = ()  #: name and direction of each flow of the run
 
 
 def assemble(
@@ -245,5 +246,16 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "udp_port": made.udp_port,
             "routed": made.routed,
         },
+        "offered": _offered(run),
         "reference_points": f"{flow.tx.name} to {flow.rx.name}",
+    }
+
+
+def _offered(run: Taken) -> dict[str, Any]:
+    """What ran together, and whether both ways: traffic one way changes grants the other way."""
+    ways = {way for _, way in run.together}
+    both = {"uplink", "downlink"} <= ways
+    return {
+        "together": [f"{name} ({way})" for name, way in run.together],
+        "directions": "both at once" if both else "one direction only",
     }

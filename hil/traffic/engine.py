@@ -237,6 +237,7 @@ class _Session:
             sender=self._done,
             receiver=report,
             host={"facts": self._facts["host"], "counters": counters},
+            together=tuple((flow.name, flow.direction) for flow in self.flows),
         )
 
     def _ports(self) -> list[Any]:

@@ -100,6 +100,8 @@ def test_counts_are_exact_in_both_directions_and_layers_at_once(both_ways: Any) 
         assert measured["send_failed"] == 0
         assert measured["warmup_sent"] == 20
         assert measured["invalid"] == []
+        assert measured["conditions"]["offered"]["directions"] == "both at once"
+        assert len(measured["conditions"]["offered"]["together"]) == 3
     assert both_ways["stored"] == [1000, 1000, 1000]
     assert len(both_ways["files"]) == 3, "the streams are gone once the samples are written"
 
