@@ -181,7 +181,7 @@ def both_ways(order: Mapping[str, Any]) -> Any:
     flows = [
         flow("tx/d0", "rx/d1", order["count"]),
         flow("tx/d0", "rx/d1", order["count"], layer="udp", size=255, dscp=46),
-        flow("rx/d1", "tx/d0", order["count"], layer="udp"),
+        flow("rx/d1", "tx/d0", order["count"], layer="udp", direction="downlink"),
     ]
     with tempfile.TemporaryDirectory() as directory:
         measured = run(flows, directory=Path(directory))
