@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hil.document import Attenuation, Duration, Model
-from hil.drivers.protocols import Health, HealthReport, Identity
+from hil.drivers.protocols import HealthReport, Identity
 from hil.drivers.scpi import ScpiSession
 from hil.drivers.transcript import Transcript
 from hil.errors import DeviceError, DriverError, UnsafeOperation, UsageError
@@ -110,23 +109,12 @@ class AttenuatorScpi:
         self._session.close()
 
     def identify(self) -> Identity:
-        """See `Device.identify` (IEEE 488.2 clause 10.14: four fields, 0 where unknown)."""
-        fields = [text.strip() for text in self._session.query("*IDN?").split(",", 3)]
-        known = [text if text not in ("", "0") else None for text in fields] + [None] * 4
-        return Identity(vendor=known[0], model=known[1], serial=known[2], firmware=known[3])
+        """See `Device.identify`."""
+        return self._session.identify()
 
     def health(self) -> HealthReport:
         """See `Device.health`; errors that wait in its queue make it degraded."""
-        start = time.monotonic_ns()
-        try:
-            self._session.query("*IDN?")
-            took = time.monotonic_ns() - start
-            errors = self._session.errors()
-        except DriverError as error:
-            return HealthReport(Health.DEAD, str(error), None)
-        if errors:
-            return HealthReport(Health.DEGRADED, f"error queue held {errors}", took)
-        return HealthReport(Health.OK, "answers, no errors", took)
+        return self._session.health()
 
     def capabilities(self) -> frozenset[str]:
         """See `Device.capabilities`."""

@@ -379,7 +379,7 @@ class Instrument(Device, Protocol):
             DeviceError: the first entry that it left in the error queue.
         """
 
-    def query(self, command: str, *, timeout_s: float | None = None) -> str:
+    def query(self, command: str) -> str:
         """Send a query; its answer."""
 
     def errors(self) -> Sequence[tuple[int, str]]:
@@ -403,9 +403,9 @@ class Output:
 
 @runtime_checkable
 class PowerSupply(Device, Protocol):
-    """A laboratory supply; channels count from 1."""
+    """A laboratory supply; `channels` are the numbers of those that may be used."""
 
-    channels: int
+    channels: tuple[int, ...]
 
     def configure(self, channel: int, *, voltage_v: float, limit_a: float) -> None:
         """Set voltage and current limit of a channel; each is read back.

@@ -13,8 +13,10 @@ import re
 import select
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
+from hil.drivers.protocols import Health, HealthReport, Identity
 from hil.drivers.transcript import Transcript
 from hil.errors import (
     ConnectFailed,
@@ -138,6 +140,25 @@ class ScpiSession:
         if value is None:
             raise self._error(ProtocolViolation, message, f"{answer!r} is no number")
         return value
+
+    def identify(self) -> Identity:
+        """What ``*IDN?`` says (IEEE 488.2 clause 10.14: four fields, 0 where unknown)."""
+        fields = [text.strip() for text in self.query("*IDN?").split(",", 3)]
+        known = [text if text not in ("", "0") else None for text in fields] + [None] * 4
+        return Identity(vendor=known[0], model=known[1], serial=known[2], firmware=known[3])
+
+    def health(self) -> HealthReport:
+        """Whether it answers; errors that wait in its queue make it degraded."""
+        start = time.monotonic_ns()
+        try:
+            self.query("*IDN?")
+            took = time.monotonic_ns() - start
+            errors = self.errors()
+        except DriverError as error:
+            return HealthReport(Health.DEAD, str(error), None)
+        if errors:
+            return HealthReport(Health.DEGRADED, f"error queue held {errors}", took)
+        return HealthReport(Health.OK, "answers, no errors", took)
 
     def _checked(self, answer: str, message: str) -> tuple[int, str] | None:
         """An entry of the queue; None for "no error"."""

@@ -20,6 +20,7 @@ ROLES: Final = frozenset(
         "cpe",
         "edge",
         "generator",
+        "instrument",
         "plc",
         "ran",
         "supply",

@@ -322,10 +322,10 @@ class SupplyEndpoint(ListeningEndpoint):
     voltage_v: Annotated[Voltage, Field(ge=0)] = 12.0
     """What each channel is set to, and gives, at first."""
 
-    max_v: Annotated[Voltage, Field(gt=0)] = 20.0
+    max_voltage_v: Annotated[Voltage, Field(gt=0)] = 20.0
     """Most that a channel can be set to."""
 
-    max_a: Annotated[Current, Field(gt=0)] = 5.0
+    max_current_a: Annotated[Current, Field(gt=0)] = 5.0
     """Highest current limit that a channel can be set to; the limit at first."""
 
     load_ohm: Annotated[float, Field(gt=0)] = 24.0

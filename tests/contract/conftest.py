@@ -22,6 +22,7 @@ from hil.testbed import (
     ModemEndpoint,
     PlcEndpoint,
     RadioConfig,
+    SupplyEndpoint,
     SwitchEndpoint,
     World,
 )
@@ -31,6 +32,7 @@ from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.outlets import Outlets
 from hil.virtual.endpoints.plc import Plc
+from hil.virtual.endpoints.supply import Supply
 from hil.virtual.endpoints.switch_http import HttpSwitch
 from hil.virtual.endpoints.switch_snmp import SnmpSwitch
 from tests.contract.bench import LIMIT, Bench, TcpRelay, TtyRelay, UdpRelay, create, free_port
@@ -212,6 +214,106 @@ def attenuator_bench(
     )
 
 
+@pytest.fixture
+def instrument_bench(
+    registry: Registry, world: World, coupling: Coupling, stack: ExitStack
+) -> Bench:
+    """The attenuator again, as an instrument that nobody knows more of than its file says."""
+    endpoint = world.endpoints["att1"]
+    assert isinstance(endpoint, AttenuatorEndpoint)
+    free = endpoint.model_copy(update={"listen": "127.0.0.1:0"})
+    served = Attenuator("att1", free, [0], AntennaCables(coupling))
+    stack.callback(served.close)
+    relay = TcpRelay(served.address)
+    stack.callback(relay.close)
+
+    def driver(port: int) -> Any:
+        made = create(
+            registry,
+            "ins1",
+            "instrument_scpi",
+            resource=f"TCPIP0::127.0.0.1::{port}::SOCKET",
+            limit=LIMIT,
+            allow=[r"ATT:CHAN1 \d\d(\.\d+)?"],
+            settings={"loss": {"get": "ATT:CHAN1?", "set": "ATT:CHAN1 {value}"}},
+            safe=["ATT:CHAN1 10"],
+        )
+        stack.callback(made.close)
+        return made
+
+    return Bench(
+        driver=driver(relay.port),
+        relay=relay,
+        dead=driver(free_port()),
+        ask=lambda device: device.query("ATT:CHAN1?"),
+        ask_other=lambda device: device.query("ATT:CHAN1? MAX;*OPC?"),
+        refuse=lambda device: device.write("ATT:CHAN1 75"),
+        refusal=(-222, "Data out of range"),
+        change=lambda device: device.write("ATT:CHAN1 33.25"),
+        safe=lambda device: device.query("ATT:CHAN1?") == "10.00",
+        unsafe=(
+            lambda device: device.write("*RST"),
+            lambda device: device.write("ATT:CHAN1 20;*RST"),
+            lambda device: device.write("ATT:CHAN1 20\n*RST"),
+            lambda device: device.query("ATT:CHAN1 5;ATT:CHAN1?"),
+            lambda device: device.query("ATT:CHAN1 20"),
+            lambda device: device.query('DISP:TEXT "?"'),
+        ),
+    )
+
+
+@pytest.fixture
+def supply_bench(registry: Registry, stack: ExitStack) -> Bench:
+    config = SupplyEndpoint.model_validate(
+        {"kind": "supply", "listen": "127.0.0.1:1", "channels": 2, "feeds": ["cpe1"]}
+    )
+    powered: list[bool] = []
+    free = config.model_copy(update={"listen": "127.0.0.1:0"})
+    served = Supply("psu1", free, Mains({"cpe1": powered.append}))
+    stack.callback(served.close)
+    relay = TcpRelay(served.address)
+    stack.callback(relay.close)
+
+    def make(port: int, **window: Any) -> Any:
+        first = {
+            "min_voltage": "5 V",
+            "max_voltage": "25 V",
+            "max_current": "6 A",
+            "safe": False,
+            **window,
+        }
+        made = create(
+            registry,
+            "psu1",
+            "supply_scpi",
+            resource=f"TCPIP0::127.0.0.1::{port}::SOCKET",
+            limit=LIMIT,
+            channels={"1": first},
+        )
+        stack.callback(made.close)
+        return made
+
+    return Bench(
+        driver=make(relay.port),
+        relay=relay,
+        dead=make(free_port()),
+        ask=lambda device: device.read(1),
+        ask_other=lambda device: device.identify(),
+        refuse=lambda device: device.configure(1, voltage_v=21, limit_a=2),
+        refusal=(-222, "Data out of range"),
+        change=lambda device: device.configure(1, voltage_v=13.5, limit_a=2),
+        safe=lambda device: device.read(1).on is False,
+        unsafe=(
+            lambda device: device.configure(1, voltage_v=25.1, limit_a=1),
+            lambda device: device.configure(1, voltage_v=4.9, limit_a=1),
+            lambda device: device.configure(1, voltage_v=12, limit_a=6.1),
+            lambda device: device.configure(1, voltage_v=float("nan"), limit_a=1),
+            lambda device: device.configure(1, voltage_v=12, limit_a=float("nan")),
+        ),
+        extra={"make": make, "powered": powered, "address": served.address},
+    )
+
+
 def _switch_bench(
     registry: Registry, stack: ExitStack, protocol: str, driver: str, fields: Callable[[int], Any]
 ) -> Bench:
@@ -280,7 +382,9 @@ def switch_snmp_bench(registry: Registry, stack: ExitStack) -> Bench:
     )
 
 
-@pytest.fixture(params=["modem", "plc", "attenuator", "switch_http", "switch_snmp"])
+@pytest.fixture(
+    params=["modem", "plc", "attenuator", "instrument", "supply", "switch_http", "switch_snmp"]
+)
 def bench(request: pytest.FixtureRequest) -> Bench:
     """The bench of each driver in turn."""
     found: Bench = request.getfixturevalue(f"{request.param}_bench")

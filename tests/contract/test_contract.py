@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from hil.drivers.protocols import Attenuator, Device, Health, Modem, Plc, PowerSwitch
+from hil.drivers.protocols import (
+    Attenuator,
+    Device,
+    Health,
+    Instrument,
+    Modem,
+    Plc,
+    PowerSupply,
+    PowerSwitch,
+)
 from hil.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -23,6 +32,8 @@ PROTOCOLS: dict[str, type] = {
     "plc": Plc,
     "attenuator": Attenuator,
     "switch": PowerSwitch,
+    "supply": PowerSupply,
+    "instrument": Instrument,
 }
 
 

@@ -14,13 +14,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hil.errors import HilError
-from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, SwitchEndpoint, Testbed
+from hil.testbed import (
+    AttenuatorEndpoint,
+    ModemEndpoint,
+    PlcEndpoint,
+    SupplyEndpoint,
+    SwitchEndpoint,
+    Testbed,
+)
 from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
 from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.outlets import serve_switch
 from hil.virtual.endpoints.plc import Plc
+from hil.virtual.endpoints.supply import Supply
 from hil.virtual.faults.devices import DeviceFaults
 from hil.virtual.faults.ledger import ENDPOINTS, Ledger
 from hil.virtual.faults.makers import makers
@@ -81,6 +89,8 @@ def serve(
     for name, endpoint in world.endpoints.items():
         if isinstance(endpoint, SwitchEndpoint):
             stack.callback(serve_switch(name, endpoint, mains).close)
+        elif isinstance(endpoint, SupplyEndpoint):
+            stack.callback(Supply(name, endpoint, mains).close)
     ledger = Ledger.of(world, ENDPOINTS, coupling.epoch_ns)
     stack.callback(DeviceFaults(run, ledger, makers(cables, rows, modems, plcs)).close)
 

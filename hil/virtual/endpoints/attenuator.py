@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import socketserver
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from hil import __version__
 from hil.testbed import AttenuatorEndpoint
 from hil.virtual.coupling import Coupling
 from hil.virtual.endpoints.scpi_core import Core, Refusal, number
-
-_LONGEST_MESSAGE: Final = 4096
+from hil.virtual.endpoints.scpi_server import ScpiServer
 
 
 class AntennaCables:
@@ -65,30 +60,22 @@ class Attenuator:
         self.core.on(header, self._set, 1)
         self.core.on(f"{header}?", self._get, 0, 1)
         self._apply()
-        self._server = _Server(config.address, self.core)
-        self._threads = (
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True),
-            threading.Thread(target=self._settle, name=f"{name} settling", daemon=True),
-        )
-        for thread in self._threads:
-            thread.start()
+        self._server = ScpiServer(config.address, self.core)
+        self._thread = threading.Thread(target=self._settle, name=f"{name} settling", daemon=True)
+        self._thread.start()
 
     @property
     def address(self) -> tuple[str, int]:
         """Address and port that it listens on."""
-        host, port = self._server.socket.getsockname()[:2]
-        return host, port
+        return self._server.address
 
     def close(self) -> None:
         """Close all connections and end the threads."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._server.shutdown()
-        self._server.disconnect()
-        self._server.server_close()
-        for thread in self._threads:
-            thread.join()
+        self._server.close()
+        self._thread.join()
 
     def _set(self, suffixes: list[int], arguments: list[str]) -> None:
         _only_channel(suffixes)
@@ -144,38 +131,3 @@ class Attenuator:
 def _only_channel(suffixes: list[int]) -> None:
     if suffixes != [1]:
         raise Refusal(-114)
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], core: Core) -> None:
-        self.core = core
-        self.turn = threading.Lock()  # one message at a time, whoever sends it
-        self.connections: set[socket.socket] = set()
-        super().__init__(address, _Connection)
-
-    def disconnect(self) -> None:
-        for connection in tuple(self.connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Connection(socketserver.StreamRequestHandler):
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def handle(self) -> None:
-        self.server.connections.add(self.connection)
-        try:
-            while message := self.rfile.readline(_LONGEST_MESSAGE):
-                with self.server.turn:
-                    response = self.server.core.execute(message.decode("ascii", "replace"))
-                if response is not None:
-                    self.wfile.write(response.encode() + b"\n")
-        except OSError:
-            return
-        finally:
-            self.server.connections.discard(self.connection)
