@@ -35,10 +35,12 @@ class Lab:
         testbed: Testbed,
         registry: Registry,
         journal: Callable[[str, str], None],
+        injected: Callable[[str, str], None] | None = None,
     ) -> None:
         self.testbed = testbed
         self._registry = registry
         self._journal = journal
+        self._injected = injected or journal
         self._open: dict[str, tuple[Device, Mapping[str, Any]]] = {}
         self._healthy = False
         self._lease: Lease | None = None
@@ -79,7 +81,7 @@ class Lab:
             UsageError: the bench offers none of that name; the text says what it offers.
             RigError: the fault could not be begun or ended.
         """
-        with fault(self.testbed, self._journal, name, parameters):
+        with fault(self.testbed, self._injected, name, parameters):
             yield
 
     def check(self) -> None:

@@ -109,7 +109,7 @@ class Session:
             from hil.drivers.registry import Registry
             from hil.lab import Lab
 
-            self._lab = Lab(self.testbed, Registry(), self._device_action)
+            self._lab = Lab(self.testbed, Registry(), self._device_action, self._fault_injected)
         return self._lab
 
     def check_needs(self, item: pytest.Item) -> None:
@@ -141,6 +141,11 @@ class Session:
         from hil.record.schema import EventCategory
 
         self.journal.event(EventCategory.DEVICE, text, nodeid=self.nodeid, device=device)
+
+    def _fault_injected(self, name: str, text: str) -> None:
+        from hil.record.schema import EventCategory
+
+        self._event(EventCategory.FAULT_INJECTED, f"{name}: {text}")
 
     def rig_fault(self, text: str) -> None:
         """Writes down a fault of the rig that is not how a test ended."""
