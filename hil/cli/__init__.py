@@ -172,6 +172,63 @@ def doctor(
     return verb(testbed)
 
 
+Device = Annotated[str, typer.Argument(help="Device of the testbed.")]
+TestbedName = Annotated[str, typer.Option("--testbed", help="Testbed file or name.")]
+
+
+@app.command()
+def at(
+    device: Device,
+    command: Annotated[str, typer.Argument(help="As in AT+C5GREG?")],
+    testbed: TestbedName = "virtual",
+) -> int:
+    """One AT command to a modem, through its driver."""
+    from hil.cli.word import at as verb
+
+    return verb(device, command, testbed)
+
+
+@app.command()
+def scpi(
+    device: Device,
+    command: Annotated[str, typer.Argument(help="As in 'SYST:ERR?'")],
+    testbed: TestbedName = "virtual",
+) -> int:
+    """One SCPI message to an instrument, through its driver and its guard."""
+    from hil.cli.word import scpi as verb
+
+    return verb(device, command, testbed)
+
+
+plc_app = typer.Typer(help="Tags of a controller, within their ranges.", no_args_is_help=True)
+app.add_typer(plc_app, name="plc")
+
+
+@plc_app.command("read")
+def plc_read(
+    device: Device,
+    tags: Annotated[list[str] | None, typer.Argument(help="Tags; all by default.")] = None,
+    testbed: TestbedName = "virtual",
+) -> int:
+    """Read tags of a controller."""
+    from hil.cli.word import plc_read as verb
+
+    return verb(device, tags or [], testbed)
+
+
+@plc_app.command("write")
+def plc_write(
+    device: Device,
+    tag: Annotated[str, typer.Argument(help="Tag.")],
+    value: Annotated[str, typer.Argument(help="A number, true or false.")],
+    testbed: TestbedName = "virtual",
+) -> int:
+    """Write a tag within its range, and read it back; it stays."""
+    from hil.cli.word import plc_write as verb
+
+    return verb(device, tag, value, testbed)
+
+
 targets_app = typer.Typer(
     help="What a profile promises, how it is decided, and what a night can prove.",
     no_args_is_help=True,

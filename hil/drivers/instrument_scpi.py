@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hil.document import Duration, Model
 from hil.drivers.protocols import HealthReport, Identity
-from hil.drivers.scpi import ScpiSession
+from hil.drivers.scpi import ScpiSession, is_query, units
 from hil.drivers.transcript import Transcript
 from hil.errors import DriverError, UnsafeOperation
 from hil.testbed import DeviceConfig
-
-#: A unit of a program message: parted by ``;``, which parts nothing within quotes (IEEE 488.2 7.3).
-_UNIT: Final = re.compile(r"""(?:[^;"']|"[^"]*"?|'[^']*'?)+""")
 
 
 class Setting(Model):
@@ -138,7 +135,7 @@ class InstrumentScpi:
     def query(self, command: str) -> str:
         """See `Instrument.query`; a command in the same message must be allowed."""
         self._check(command)
-        if not any(_is_query(unit) for unit in _units(command)):
+        if not any(is_query(unit) for unit in units(command)):
             raise UnsafeOperation(f"{self.name}: {command!r} is no query, it would answer nothing")
         return self._session.query(command)
 
@@ -153,18 +150,9 @@ class InstrumentScpi:
     def _check(self, message: str) -> None:
         if not message.isprintable():
             raise UnsafeOperation(f"{self.name}: {message!r} holds more than one line of text")
-        for unit in _units(message):
+        for unit in units(message):
             allowed = any(re.fullmatch(text, unit) for text in self._config.allow)
-            if not allowed and not _is_query(unit):
+            if not allowed and not is_query(unit):
                 raise UnsafeOperation(
                     f"{self.name}: {unit!r} matches nothing that its entry allows"
                 )
-
-
-def _units(message: str) -> list[str]:
-    return [unit.strip() for unit in _UNIT.findall(message) if unit.strip()]
-
-
-def _is_query(unit: str) -> bool:
-    """Whether the header, the word before any parameter, ends as a query."""
-    return unit.split(None, 1)[0].endswith("?")

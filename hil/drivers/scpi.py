@@ -25,12 +25,14 @@ from hil.errors import (
     DriverError,
     DriverTimeout,
     ProtocolViolation,
+    UnsafeOperation,
 )
 
 if TYPE_CHECKING:
     from pyvisa.resources import MessageBasedResource
 
 _ERROR: Final = re.compile(r'\s*([+-]?\d+)\s*(?:,\s*"?(.*?)"?\s*)?', re.S)
+_UNIT: Final = re.compile(r"""(?:[^;"']|"[^"]*"?|'[^']*'?)+""")
 _QUEUE_LIMIT: Final = 50  # a queue that never empties is broken
 ERROR_QUERY: Final = "SYST:ERR?"
 
@@ -45,6 +47,22 @@ def parse_number(answer: str) -> float | None:
     """A decimal number, with or without a unit behind it; None when it is none."""
     match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*[A-Za-z]*\s*", answer)
     return float(match[1]) if match else None
+
+
+def units(message: str) -> list[str]:
+    """The units of a message, parted by ``;`` outside of quotes (IEEE 488.2 clause 7.3)."""
+    return [unit.strip() for unit in _UNIT.findall(message) if unit.strip()]
+
+
+def is_query(unit: str) -> bool:
+    """Whether the header, the word before any parameter, ends as that of a query."""
+    return unit.split(None, 1)[0].endswith("?")
+
+
+def asks_only(message: str) -> bool:
+    """Whether a message of one line holds queries and nothing else."""
+    found = units(message)
+    return message.isprintable() and bool(found) and all(is_query(unit) for unit in found)
 
 
 class ScpiSession:
@@ -108,6 +126,16 @@ class ScpiSession:
             if self._instrument is None:
                 self.open()
             return self._ask(message)
+
+    def question(self, message: str) -> str:
+        """A query as `query` sends it, for those whose settings have a guard of their own.
+
+        Raises:
+            UnsafeOperation: the message holds a command; nothing was sent.
+        """
+        if not asks_only(message):
+            raise UnsafeOperation(f"{self._device}: {message!r} holds a command, queries only pass")
+        return self.query(message)
 
     def command(self, message: str) -> None:
         """Send a command and its check as one message.

@@ -159,6 +159,10 @@ class SupplyScpi:
         if failures:
             raise failures[0]
 
+    def query(self, message: str) -> str:
+        """Any question to the instrument; raises UnsafeOperation for a command."""
+        return self._session.question(message)
+
     def transcript(self, since_ns: int | None = None) -> Sequence[str]:
         """See `Device.transcript`."""
         return self._transcript.since(since_ns)
