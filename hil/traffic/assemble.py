@@ -217,6 +217,7 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "granted": run.sender["granted"],
             "refused": run.sender["refused"],
             "unreadable_stamps": run.sender["unreadable_stamps"],
+            "repeated_stamps": run.sender["repeated_stamps"],
         },
         "receiver": {
             "frames": port["frames"],

@@ -154,6 +154,7 @@ class Sender:
                     "refused": self._failed,
                     "overrun": self._overrun,
                     "unreadable_stamps": sum(o.stamped.unreadable for o in self._outlets),
+                    "repeated_stamps": sum(o.stamped.repeated for o in self._outlets),
                     "granted": self._granted,
                 }
             }

@@ -61,6 +61,14 @@ def test_measure_uses_the_floor_of_exactly_these_ports(calibrated: Any) -> None:
     assert "assumed" not in used
 
 
+def test_stamps_that_the_hop_takes_again_are_counted_and_not_used(calibrated: Any) -> None:
+    used = calibrated["used"]
+    sender = used["conditions"]["sender"]
+    assert sender["repeated_stamps"] > used["sent"] // 2
+    assert used["stamps"]["tx"]["missing"] == 0
+    assert used["delay_ns"]["p50"] > 1_000, "from the port to the far end, not from the hop"
+
+
 def test_a_change_of_the_ports_since_refuses_the_floor_and_says_which(calibrated: Any) -> None:
     changed = sources(calibrated["changed"])
     assert "refused: mtu of far/e1 was 1500 and is 1400; calibrate again" in changed

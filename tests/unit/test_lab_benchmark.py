@@ -10,6 +10,7 @@ import pytest
 from hil.errors import RigError
 from hil.lab import peers
 from hil.lab.benchmark import off_grid_ns
+from hil.traffic.port import Port
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -51,3 +52,28 @@ def test_the_median_is_read_from_what_sockperf_prints() -> None:
     assert peers.sockperf_median(said) == pytest.approx(49_623)
     with pytest.raises(RigError, match="no median"):
         peers.sockperf_median("sockperf: No messages were received")
+
+
+def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    port = Port(
+        name="p",
+        interface="p",
+        namespace=None,
+        kind="ethernet",
+        mac=bytes(6),
+        mtu=1500,
+        addresses=(),
+    )
+    for measure, word in (
+        (
+            lambda: peers.trafgen(port, port, 60, 1),
+            "trafgen is not installed (package netsniff-ng)",
+        ),
+        (lambda: peers.irtt_round_trip(port, port, "::1", 1, 1), "irtt is not installed"),
+        (lambda: peers.sockperf_round_trip(port, port, "::1", 1, 1), "sockperf is not installed"),
+        (lambda: peers.tcpdump_captured(port, lambda: None), "tcpdump is not installed"),
+    ):
+        with pytest.raises(peers.NotInstalled) as missing:
+            measure()
+        assert str(missing.value).startswith(f"NOT RUN: {word}")

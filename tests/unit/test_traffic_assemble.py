@@ -67,6 +67,7 @@ def home(**changes: Any) -> Taken:
             "refused": {},
             "overrun": 0,
             "unreadable_stamps": 0,
+            "repeated_stamps": 0,
             "granted": {},
         },
         "receiver": {
