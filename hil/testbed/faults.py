@@ -135,8 +135,41 @@ class TtyUnplug(_Fault):
     """The modem endpoint."""
 
 
+class _ConnectionFault(_Fault):
+    endpoint: str
+    """The endpoint that is reached over TCP."""
+
+
+class BlackHole(_ConnectionFault):
+    """Connections stand and open, and nothing comes back; what was asked is answered afterwards."""
+
+    kind: Literal["black_hole"]
+
+
+class Reset(_ConnectionFault):
+    """Every connection is reset, and each new one too."""
+
+    kind: Literal["reset"]
+
+
+class Refuse(_ConnectionFault):
+    """New connections are refused; those that stand go on."""
+
+    kind: Literal["refuse"]
+
+
+class SlowAnswer(_ConnectionFault):
+    """Every answer comes later by the same time."""
+
+    kind: Literal["slow_answer"]
+
+    by_ns: _Delay
+    """How much later."""
+
+
 PacketFault = Outage | BurstLoss | DelayStep | Reordering | Duplication | Corruption
-DeviceFault = CellOff | AttenuationStep | PlcStop | TtyUnplug
+ConnectionFault = BlackHole | Reset | Refuse | SlowAnswer
+DeviceFault = CellOff | AttenuationStep | PlcStop | TtyUnplug | ConnectionFault
 Fault = Annotated[PacketFault | DeviceFault, Field(discriminator="kind")]
 
 #: What a live fault may be, by kind.

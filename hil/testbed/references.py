@@ -144,16 +144,16 @@ def _endpoints_find_each_other(names: Names) -> Iterator[Fault]:
 
 
 def _faults_find_what_they_break(names: Names) -> Iterator[Fault]:
-    plcs = {
-        name: endpoint
-        for name, endpoint in names.endpoints.items()
-        if isinstance(endpoint, dict) and endpoint.get("kind") == "plc"
-    }
+    kinds = {n: e.get("kind") for n, e in names.endpoints.items() if isinstance(e, dict)}
+    plcs = {name: kind for name, kind in kinds.items() if kind == "plc"}
+    tcp = {name: kind for name, kind in kinds.items() if kind in ("plc", "attenuator")}
     for name, fault in mapping(names.document, ("world", "faults")).items():
         if isinstance(fault, dict):
             path = ("world", "faults", name)
             yield from names.unknown((*path, "cpe"), fault.get("cpe"), names.modems, "modem")
             yield from names.unknown((*path, "plc"), fault.get("plc"), plcs, "PLC")
+            reached = fault.get("endpoint")
+            yield from names.unknown((*path, "endpoint"), reached, tcp, "endpoint with TCP")
 
 
 def _modems_have_their_lan(names: Names) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +64,7 @@ def main() -> None:
 
     answer["bursts_and_fade"] = judged.both(bursts_and_fade, None)
     answer["cell_off"] = cell_off(lab)
+    answer["connections"] = connections(lab)
     answer["refused"] = refused(lab)
     answer["said"] = said
     answer["status"] = json.loads((world.run / "userplane.json").read_text("utf-8"))["faults"]
@@ -213,6 +214,36 @@ def cell_off(lab: Any) -> dict[str, Any]:
         "over_wire": over_wire,
         "back": cpe.registration().registered,
     }
+
+
+def connections(lab: Any) -> dict[str, list[str]]:
+    """What faults in front of the PLC do to a connection that stands, and to a new one."""
+    from hil.errors import DriverError
+
+    def said(plc: Any) -> str:
+        try:
+            return str(plc.read("running")["running"].value)
+        except DriverError as error:
+            return type(error).__name__
+
+    def by_new() -> str:
+        try:
+            with _wired(lab) as new:
+                return said(new)
+        except DriverError as error:
+            return type(error).__name__
+
+    found = {}
+    with _wired(lab) as standing:
+        for kind, parameters in (("refuse", {}), ("reset", {}), ("slow_answer", {"by": "200 ms"})):
+            before = time.monotonic()
+            with lab.fault(kind, endpoint="plc1", **parameters):
+                seen = [said(standing), by_new()]
+            found[kind] = [*seen, f"{time.monotonic() - before:.3f}"]
+            found[f"after {kind}"] = [by_new()]
+    with suppress(DriverError):
+        lab["plc1"].snapshot()  # its own connections were reset too; it learns of it here
+    return found
 
 
 def _wired(lab: Any) -> Any:

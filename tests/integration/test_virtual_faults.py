@@ -97,6 +97,15 @@ def test_without_a_cell_the_registration_is_lost_and_the_plc_answers_by_wire_alo
     assert off["back"], "the modem finds the cell again"
 
 
+def test_faults_of_a_connection_meet_it_in_front_of_the_server(seen: dict[str, Any]) -> None:
+    found = seen["connections"]
+    assert found["refuse"][:2] == ["True", "ConnectFailed"]
+    assert found["reset"][:2] == ["ConnectionLost", "ConnectFailed"]
+    assert found["slow_answer"][:2] == ["True", "True"]
+    assert float(found["slow_answer"][2]) >= 0.4, "two answers, each later by 200 ms"
+    assert {found[f"after {kind}"][0] for kind in ("refuse", "reset", "slow_answer")} == {"True"}
+
+
 def test_what_no_fault_met_is_released_as_the_model_says_on_any_host(seen: dict[str, Any]) -> None:
     assert seen["replayed"]["compared"] >= 300
     assert seen["replayed"]["different"] == 0

@@ -227,6 +227,7 @@ def test_every_kind_has_a_way_to_be_called() -> None:
         "share": 0.1,
         "plc": "plc1",
         "cpe": "cpe1",
+        "endpoint": "plc1",
     }
     for kind, model in FAULTS.items():
         fields = [str(f.alias or n) for n, f in model.model_fields.items() if f.is_required()]

@@ -32,6 +32,7 @@ from hil.virtual.endpoints.supply import Supply
 from hil.virtual.faults.devices import DeviceFaults
 from hil.virtual.faults.ledger import ENDPOINTS, Ledger
 from hil.virtual.faults.makers import makers
+from hil.virtual.faults.proxy import TcpProxy
 from hil.virtual.topology import load
 
 
@@ -75,16 +76,25 @@ def serve(
     }
     modems: dict[str, Modem] = {}
     plcs: dict[str, Plc] = {}
+    proxies: dict[str, TcpProxy] = {}
     for name, endpoint in world.endpoints.items():
         if isinstance(endpoint, ModemEndpoint):
             modems[name] = Modem(endpoint, world, coupling, run)
             stack.callback(modems[name].close)
         elif isinstance(endpoint, PlcEndpoint):
-            plcs[name] = Plc(endpoint, namespace=namespaces.get(name))
+            inside, namespace = endpoint.model_copy(update={"port": 0}), namespaces.get(name)
+            plcs[name] = Plc(inside, host="127.0.0.1", namespace=namespace)
             stack.callback(plcs[name].close)
+            known = ("0.0.0.0", endpoint.port)
+            proxies[name] = TcpProxy(known, plcs[name].address, namespace)
+            stack.callback(proxies[name].close)
         elif isinstance(endpoint, AttenuatorEndpoint):
             acts_on = [rows[modem] for modem in endpoint.acts_on]
-            stack.callback(Attenuator(name, endpoint, acts_on, cables).close)
+            behind = endpoint.model_copy(update={"listen": "127.0.0.1:0"})
+            attenuator = Attenuator(name, behind, acts_on, cables)
+            stack.callback(attenuator.close)
+            proxies[name] = TcpProxy(endpoint.address, attenuator.address)
+            stack.callback(proxies[name].close)
     mains = Mains({name: modem.power for name, modem in modems.items()})
     for name, endpoint in world.endpoints.items():
         if isinstance(endpoint, SwitchEndpoint):
@@ -92,7 +102,7 @@ def serve(
         elif isinstance(endpoint, SupplyEndpoint):
             stack.callback(Supply(name, endpoint, mains).close)
     ledger = Ledger.of(world, ENDPOINTS, coupling.epoch_ns)
-    stack.callback(DeviceFaults(run, ledger, makers(cables, rows, modems, plcs)).close)
+    stack.callback(DeviceFaults(run, ledger, makers(cables, rows, modems, plcs, proxies)).close)
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self, get_args
 
 from hil.errors import UsageError
-from hil.testbed import ModemEndpoint, PlcEndpoint, World
+from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, World
 from hil.testbed.faults import FAULTS, DeviceFault, PacketFault, fault, words
 
 USERPLANE: Final = "userplane"
@@ -56,7 +56,7 @@ class Ledger:
     """The faults of one process of a world, in the order in which they were called for.
 
     `offered` are those of the file by name; the ones with a `start` are entered at once, counted
-    from `epoch_ns`. `targets` are the names that a parameter (`cpe`, `plc`) may have.
+    from `epoch_ns`. `targets` are the names that a parameter (`cpe`, `plc`, `endpoint`) may have.
     """
 
     offered: Mapping[str, PacketFault | DeviceFault]
@@ -150,7 +150,11 @@ def part_of(world: World, name: str) -> str:
 
 def targets(world: World) -> dict[str, list[str]]:
     """What the faults of a world can be about, by parameter."""
-    kinds = {"cpe": ModemEndpoint, "plc": PlcEndpoint}
+    kinds = {
+        "cpe": ModemEndpoint,
+        "plc": PlcEndpoint,
+        "endpoint": PlcEndpoint | AttenuatorEndpoint,
+    }
     return {
         key: [name for name, each in world.endpoints.items() if isinstance(each, kind)]
         for key, kind in kinds.items()
