@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.errors import UsageError
-from hil.testbed import World
+from hil.errors import ConfigError, UsageError
+from hil.testbed import World, find
 from hil.testbed.faults import FAULTS, fault
 from hil.virtual import userplane_truth as truth
 from hil.virtual.endpoints.conveyor import Conveyor, Register
 from hil.virtual.faults.ledger import USERPLANE, Ledger
 from hil.virtual.faults.packets import PacketFaults
+from hil.virtual.topology import load
 from hil.virtual.userplane_clock import CellClock
 from hil.virtual.userplane_store import Store
 
@@ -193,6 +196,34 @@ def test_faults_of_the_file_come_at_their_time_or_when_called() -> None:
     assert (slow.start_ns, slow.end_ns) == (EPOCH + 77, EPOCH + 77 + 10**9)
     with pytest.raises(UsageError, match="no fault 'slow' is on; on are: none"):
         bench.ledger.end("slow", EPOCH + 3 * 10**9)
+
+
+def test_a_fault_of_the_file_takes_no_other_parameters() -> None:
+    bench = Bench({"slow": {"kind": "delay", "by": "20 ms"}})
+    with pytest.raises(UsageError, match="fault slow: its parameters are those of the testbed"):
+        bench.ledger.begin("slow", {"by": "5 ms"}, EPOCH)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{kind: outage, cpe: cpe9}", "world.faults.x.cpe: no modem is called 'cpe9'"),
+        ("{kind: plc_stop, plc: cpe1}", "world.faults.x.plc: no PLC is called 'cpe1'"),
+        ("{kind: reset, endpoint: cpe1}", "x.endpoint: no endpoint with TCP is called 'cpe1'"),
+        ("{kind: delay}", "world.faults.x.by"),
+        ("{kind: storm}", "world.faults.x"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_a_fault_of_the_file(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    text = find("virtual").read_text("utf-8")
+    place = tmp_path / "wrong.yaml"
+    place.write_text(text.replace("\nworld:\n", f"\nworld:\n  faults:\n    x: {line}\n"), "utf-8")
+    with pytest.raises(ConfigError) as wrong:
+        load(place)
+    assert sentence in str(wrong.value)
+    assert len(wrong.value.faults) == 1
 
 
 def test_two_faults_of_one_kind_have_names_of_their_own() -> None:

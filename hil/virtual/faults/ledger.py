@@ -82,7 +82,9 @@ class Ledger:
 
         Raises: UsageError when there is no such fault, or its parameters are wrong.
         """
-        given = self.offered.get(name) if not parameters else None
+        given = self.offered.get(name)
+        if given is not None and parameters:
+            raise UsageError(f"fault {name}: its parameters are those of the testbed file")
         if given is None:
             given = fault(name, parameters)
             self._check(given)
