@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from hil.drivers.modbus_tags import TagConfig
 from hil.drivers.transcript import Transcript
 from hil.errors import (
     ConnectFailed,
@@ -111,8 +112,9 @@ class ModbusLink:
                 self._client.close()  # type: ignore[no-untyped-call]
                 self._client = None
 
-    def read(self, area: str, start: int, count: int) -> list[int]:
-        """Registers or bits of one area; bits as 0 and 1."""
+    def read(self, tag: TagConfig) -> list[int]:
+        """The registers, or the bit, of one tag; a bit as 0 or 1."""
+        area, start, count = tag.area, tag.start, tag.words
         calls = {
             "hr": "read_holding_registers",
             "ir": "read_input_registers",
@@ -124,8 +126,9 @@ class ModbusLink:
             return [int(bit) for bit in answer.bits[:count]]
         return list(answer.registers)
 
-    def write(self, area: str, start: int, values: list[int]) -> None:
-        """Write holding registers or coils."""
+    def write(self, tag: TagConfig, values: list[int]) -> None:
+        """Write the holding registers, or the coil, of one tag."""
+        area, start = tag.area, tag.start
         what = f"write {area}:{start}"
         if area == "co":
             self._call("write_coils", what, start, [bool(value) for value in values])

@@ -33,6 +33,7 @@ from hil.units import format_duration
 
 _SLOTS_NS: Final = (1_000_000, 500_000, 250_000, 125_000)
 
+_PORTS: Final = {"modbus": 502, "s7": 102}
 _Delay = Annotated[Duration, Field(ge=0)]
 _Span = Annotated[Duration, Field(gt=0)]
 _Loss = Annotated[Attenuation, Field(ge=0)]
@@ -212,9 +213,12 @@ class ModemEndpoint(Model):
 
 
 class PlcEndpoint(Model):
-    """A Modbus TCP controller behind a modem, with a cable to its LAN for the reference loop."""
+    """A controller behind a modem, with a cable to its LAN for the reference loop."""
 
     kind: Literal["plc"]
+
+    protocol: Literal["modbus", "s7"] = "modbus"
+    """What it is spoken to by: Modbus TCP or S7 communication."""
 
     behind: str
     """The modem endpoint that it is reached through."""
@@ -225,14 +229,19 @@ class PlcEndpoint(Model):
     wire: InterfaceV4 | None = None
     """Address of the same controller over a cable."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] = 502
-    """TCP port (IANA: 502, mbap)."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """TCP port; left out: 502 for Modbus, 102 for S7."""
 
     scan_ns: _Span = 5_000_000
     """Time of one scan of the control program."""
 
     watchdog_ns: _Span = 100_000_000
     """Longest silence of the heartbeat before the outputs go to their safe values."""
+
+    @property
+    def tcp_port(self) -> int:
+        """The TCP port, be it left out (IANA: 502, mbap; RFC 1006: 102)."""
+        return _PORTS[self.protocol] if self.port is None else self.port
 
 
 class ListeningEndpoint(Model):

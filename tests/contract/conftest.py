@@ -32,6 +32,7 @@ from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.outlets import Outlets
 from hil.virtual.endpoints.plc import Plc
+from hil.virtual.endpoints.plc_s7 import PlcS7
 from hil.virtual.endpoints.supply import Supply
 from hil.virtual.endpoints.switch_http import HttpSwitch
 from hil.virtual.endpoints.switch_snmp import SnmpSwitch
@@ -173,6 +174,64 @@ def plc_bench(registry: Registry, world: World, stack: ExitStack) -> Bench:
             lambda device: device.write({"echoed": 1}),
         ),
         extra={"address": plc.address},
+    )
+
+
+S7_TAGS = {
+    "output": {
+        "address": "DB1.DBW0", "type": "uint16", "writable": True, "min": 0, "max": 1000, "safe": 0
+    },
+    "heartbeat": {"address": "DB1.DBW2", "type": "uint16", "writable": True},
+    "watchdog": {"address": "DB1.DBW4", "type": "uint16", "writable": True},
+    "echo": {"address": "DB1.DBW6", "type": "uint16", "writable": True},
+    "echoed": {"address": "DB1.DBW8", "type": "uint16"},
+    "scan_count": {"address": "DB1.DBW10", "type": "uint16"},
+    "speed": {"address": "DB1.DBD12", "type": "float32", "unit": "m/s"},
+    "running": {"address": "DB1.DBX16.0", "type": "bool"},
+    "tripped": {"address": "DB1.DBX16.1", "type": "bool"},
+}  # fmt: skip
+S7_BEYOND = {
+    "beyond": {"address": "DB1.DBW40", "type": "uint16"},
+    "elsewhere": {"address": "DB7.DBW0", "type": "uint16"},
+}
+
+
+@pytest.fixture
+def s7_bench(registry: Registry, world: World, stack: ExitStack) -> Bench:
+    endpoint = world.endpoints["plc1"]
+    assert isinstance(endpoint, PlcEndpoint)
+    plc = PlcS7(endpoint.model_copy(update={"port": 0, "protocol": "s7"}), host="127.0.0.1")
+    stack.callback(plc.close)
+    relay = TcpRelay(plc.address)
+    stack.callback(relay.close)
+
+    def driver(port: int) -> Any:
+        tags = {**S7_TAGS, **S7_BEYOND}
+        made = create(
+            registry, "plc1", "plc_s7", host="127.0.0.1", port=port, limit=LIMIT, tags=tags
+        )
+        stack.callback(made.close)
+        return made
+
+    return Bench(
+        driver=driver(relay.port),
+        relay=relay,
+        dead=driver(free_port()),
+        ask=lambda device: device.read("watchdog")["watchdog"].value,
+        ask_other=lambda device: device.read("running")["running"].value,
+        refuse=lambda device: device.read("beyond"),
+        refusal=(5, "Invalid address"),
+        change=lambda device: device.write({"output": 700}),
+        safe=lambda device: device.read("output")["output"].value == 0,
+        unsafe=(
+            lambda device: device.write({"output": 1001}),
+            lambda device: device.write({"output": -1}),
+            lambda device: device.write({"output": 0.5}),
+            lambda device: device.write({"output": float("nan")}),
+            lambda device: device.write({"heartbeat": 65536}),
+            lambda device: device.write({"echoed": 1}),
+        ),
+        extra={"plc": plc, "address": plc.address},
     )
 
 
@@ -383,7 +442,16 @@ def switch_snmp_bench(registry: Registry, stack: ExitStack) -> Bench:
 
 
 @pytest.fixture(
-    params=["modem", "plc", "attenuator", "instrument", "supply", "switch_http", "switch_snmp"]
+    params=[
+        "modem",
+        "plc",
+        "s7",
+        "attenuator",
+        "instrument",
+        "supply",
+        "switch_http",
+        "switch_snmp",
+    ]
 )
 def bench(request: pytest.FixtureRequest) -> Bench:
     """The bench of each driver in turn."""

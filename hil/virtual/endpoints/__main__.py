@@ -27,7 +27,7 @@ from hil.virtual.endpoints.attenuator import AntennaCables, Attenuator
 from hil.virtual.endpoints.mains import Mains
 from hil.virtual.endpoints.modem import Modem
 from hil.virtual.endpoints.outlets import serve_switch
-from hil.virtual.endpoints.plc import Plc
+from hil.virtual.endpoints.plc import ServedPlc, serve_plc
 from hil.virtual.endpoints.supply import Supply
 from hil.virtual.faults.devices import DeviceFaults
 from hil.virtual.faults.ledger import ENDPOINTS, Ledger
@@ -75,7 +75,7 @@ def serve(
         if isinstance(endpoint, ModemEndpoint)
     }
     modems: dict[str, Modem] = {}
-    plcs: dict[str, Plc] = {}
+    plcs: dict[str, ServedPlc] = {}
     proxies: dict[str, TcpProxy] = {}
     for name, endpoint in world.endpoints.items():
         if isinstance(endpoint, ModemEndpoint):
@@ -83,9 +83,9 @@ def serve(
             stack.callback(modems[name].close)
         elif isinstance(endpoint, PlcEndpoint):
             inside, namespace = endpoint.model_copy(update={"port": 0}), namespaces.get(name)
-            plcs[name] = Plc(inside, host="127.0.0.1", namespace=namespace)
+            plcs[name] = serve_plc(name, inside, "127.0.0.1", namespace)
             stack.callback(plcs[name].close)
-            known = ("0.0.0.0", endpoint.port)
+            known = ("0.0.0.0", endpoint.tcp_port)
             proxies[name] = TcpProxy(known, plcs[name].address, namespace)
             stack.callback(proxies[name].close)
         elif isinstance(endpoint, AttenuatorEndpoint):

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu.device import ModbusDeviceIdentification
@@ -24,6 +24,39 @@ _DISCRETE: Final = 2
 _INPUT: Final = 4
 _HOLDING: Final = (3, 6, 16, 22, 23)  # Modbus function codes
 _START_LIMIT_S: Final = 10.0
+
+
+class ServedPlc(Protocol):
+    """A controller that is served until it is closed, whatever its protocol."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port that it listens on."""
+
+    def close(self) -> None:
+        """Close all connections and end the threads."""
+
+    def stop(self) -> None:
+        """Stop the control program; the server goes on."""
+
+    def start(self) -> None:
+        """Start the control program again."""
+
+
+def serve_plc(name: str, config: PlcEndpoint, host: str, namespace: int | None) -> ServedPlc:
+    """A controller that speaks the protocol of its entry, in its own network namespace.
+
+    Raises:
+        OSError: the port cannot be had.
+        ValueError: the protocol's library is not installed.
+    """
+    if config.protocol == "modbus":
+        return Plc(config, host=host, namespace=namespace)
+    try:
+        from hil.virtual.endpoints.plc_s7 import PlcS7
+    except ModuleNotFoundError:
+        raise ValueError(f"{name} speaks S7, which needs pip install 'hil[s7]'") from None
+    return PlcS7(config, host=host, namespace=namespace)
 
 
 class Plc:
@@ -48,7 +81,7 @@ class Plc:
         self._conveyor = Conveyor(
             config.scan_ns, config.watchdog_ns // 1_000_000, time.monotonic_ns()
         )
-        self._address = (host, config.port)
+        self._address = (host, config.tcp_port)
         self._namespace = namespace
         self._started = threading.Event()
         self._failure: OSError | None = None

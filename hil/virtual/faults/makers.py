@@ -19,7 +19,7 @@ from hil.testbed.faults import (
 )
 from hil.virtual.endpoints.attenuator import AntennaCables
 from hil.virtual.endpoints.modem import Modem
-from hil.virtual.endpoints.plc import Plc
+from hil.virtual.endpoints.plc import ServedPlc
 from hil.virtual.faults.devices import Maker
 from hil.virtual.faults.ledger import ENDPOINTS, PART_OF
 from hil.virtual.faults.proxy import TcpProxy
@@ -32,7 +32,7 @@ def makers(
     cables: AntennaCables,
     rows: Mapping[str, int],
     modems: Mapping[str, Modem],
-    plcs: Mapping[str, Plc],
+    plcs: Mapping[str, ServedPlc],
     proxies: Mapping[str, TcpProxy],
 ) -> dict[str, Maker]:
     """By kind of fault; devices go by the names of their endpoints, `rows` are the CPEs' numbers.
