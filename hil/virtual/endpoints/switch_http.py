@@ -58,8 +58,6 @@ class _Server(ThreadingHTTPServer):
 
 class _Request(BaseHTTPRequestHandler):
     server: _Server
-    server_version = f"hil-switch/{__version__}"
-    sys_version = ""
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -83,6 +81,10 @@ class _Request(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.FORBIDDEN, str(error))
             return
         self._answer(HTTPStatus.OK, str(int(wanted)))
+
+    def version_string(self) -> str:
+        """What the device calls itself."""
+        return f"hil-switch/{__version__}"
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
