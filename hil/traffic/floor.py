@@ -109,7 +109,7 @@ def _ethtool(handle: socket.socket, interface: str, request: bytes) -> bytes | N
 
 def path_of(tx: Port, rx: Port) -> Path:
     """The file that holds the floor from `tx` to `rx`."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     ends = [f"{port.namespace or ''}.{port.interface}" for port in (tx, rx)]
     name = "--".join(re.sub(r"[^\w.-]", "_", end.strip(".")) for end in ends)
     return Path(state) / "hil" / "floors" / f"{name}.json"
