@@ -69,6 +69,15 @@ class DelayStep(_PacketFault):
     """How much longer."""
 
 
+class Jitter(_PacketFault):
+    """Every packet takes longer by a time of its own, evenly drawn; none overtakes another."""
+
+    kind: Literal["jitter"]
+
+    by_ns: _Delay
+    """The most that one takes longer."""
+
+
 class Reordering(_PacketFault):
     """Some packets are held back, so that later ones overtake them."""
 
@@ -167,7 +176,7 @@ class SlowAnswer(_ConnectionFault):
     """How much later."""
 
 
-PacketFault = Outage | BurstLoss | DelayStep | Reordering | Duplication | Corruption
+PacketFault = Outage | BurstLoss | DelayStep | Jitter | Reordering | Duplication | Corruption
 ConnectionFault = BlackHole | Reset | Refuse | SlowAnswer
 DeviceFault = CellOff | AttenuationStep | PlcStop | TtyUnplug | ConnectionFault
 Fault = Annotated[PacketFault | DeviceFault, Field(discriminator="kind")]

@@ -97,7 +97,7 @@ def from_truth(path: Path) -> Arrivals:
     for name in ("source", "to", "size", "kind"):
         found[name] = rows[name]
     ours = np.isin(rows["reason"], _NOT_COMPARED) | (rows["flags"] & truth.LATE_IN > 0)
-    ours |= rows["effects"] & (truth.DELAYED | truth.HELD_BACK) > 0
+    ours |= rows["effects"] & (truth.DELAYED | truth.HELD_BACK | truth.JITTERED) > 0
     found["expected"] = np.where(ours, -1, rows["at_ns"])
     return Arrivals(found, clock, read_steps(path.with_name("steps")))
 

@@ -23,7 +23,9 @@ PROBE, LATE_IN = 1, 2  #: bits of `flags`
 
 #: Bits of `effects`: what faults did to a packet. The first two are drops, `COPY` is the second
 #: packet of a doubled one.
-NO_LINK, LOST, DELAYED, HELD_BACK, DUPLICATED, COPY, CORRUPTED = (1 << bit for bit in range(7))
+NO_LINK, LOST, DELAYED, HELD_BACK, DUPLICATED, COPY, CORRUPTED, JITTERED = (
+    1 << bit for bit in range(8)
+)
 FAULT = 7  #: the `reason` of a packet that a fault dropped
 
 #: One packet. `at_ns` is when the model released it, or with a `reason` when it was dropped:

@@ -106,6 +106,26 @@ def test_a_delay_step_moves_the_release_and_says_so() -> None:
     assert set(bench.rows["effects"][tags].tolist()) == {truth.DELAYED}
 
 
+def test_jitter_spreads_the_releases_and_keeps_their_order() -> None:
+    bench = Bench()
+    bench.begin("jitter", by="8 ms")
+    tags, _ = bench.send(LAN_A, MEC, list(range(1000)))
+    times = []
+    for part in (tags[:400], tags[400:]):
+        _, at_ns = bench.release(part, 10**9 + int(part[0] - tags[0]) * 10**6)
+        times += at_ns.tolist()
+    assert times == sorted(times)
+    assert set(bench.rows["effects"][tags].tolist()) == {truth.JITTERED}
+    alone, delays = Bench(), list[int]()
+    alone.begin("jitter", by="8 ms")
+    for number in range(300):
+        tag, _ = alone.send(LAN_A, MEC, [number])
+        base = 10**12 * (number + 1)
+        delays.append(int(alone.release(tag, base)[1][0]) - base)
+    assert 0 <= min(delays) < 500_000
+    assert 7_500_000 < max(delays) < 8_000_000
+
+
 def test_duplicates_are_packets_of_their_own_with_the_bytes_of_the_first() -> None:
     bench = Bench()
     bench.begin("duplication", share=0.5)

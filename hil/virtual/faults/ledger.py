@@ -18,6 +18,7 @@ PART_OF: Final = {
     kind: USERPLANE if each in get_args(PacketFault) else ENDPOINTS for kind, each in FAULTS.items()
 }
 
+_SETTLED_NS: Final = 10_000_000_000  # by then whoever makes a fault has ended it
 _KEPT: Final = 512  # entries, those that have ended included
 
 
@@ -124,7 +125,8 @@ class Ledger:
         entry = Entry(self._count, name, given, start_ns, end_ns)
         self.entries.append(entry)
         if len(self.entries) > _KEPT:
-            gone = next((e for e in self.entries if not self._open(e, start_ns)), None)
+            long_ago_ns = start_ns - _SETTLED_NS
+            gone = next((e for e in self.entries if not self._open(e, long_ago_ns)), None)
             if gone is not None:
                 self.entries.remove(gone)
         return entry

@@ -20,7 +20,9 @@ from hil.testbed.faults import (
     BurstLoss,
     Corruption,
     DelayStep,
+    DeviceFault,
     Duplication,
+    Jitter,
     Outage,
     PacketFault,
     Reordering,
@@ -35,6 +37,7 @@ from hil.virtual.userplane_truth import (
     DELAYED,
     DUPLICATED,
     HELD_BACK,
+    JITTERED,
     LOST,
     NO_LINK,
 )
@@ -74,6 +77,8 @@ class PacketFaults:
         self._sites = np.array(sites, np.int64)
         self._seed = seed
         self._streams: dict[tuple[int, int], _Draws] = {}
+        self._jitters: dict[tuple[int, int], np.random.Generator] = {}
+        self._last_ns: dict[int, int] = {}  # by attachment, the last jittered release
         self._delay_ns = np.zeros(capacity, np.int64)
         self._effects = np.zeros(capacity, np.uint16)
 
@@ -102,7 +107,7 @@ class PacketFaults:
                 continue
             entry.touched += len(met)
             rows["fault"][tags[met]] = min(entry.number, 0xFFFF)
-            effect = self._effect(entry.fault, tags[met])
+            effect = self._effect(entry, source, tags[met])
             if effect & (NO_LINK | LOST):
                 lost[met] = True
                 rows["effects"][tags[met]] |= effect
@@ -120,6 +125,7 @@ class PacketFaults:
         if not effects.any():
             return tags, at_ns
         at_ns = at_ns + self._delay_ns[tags]
+        self._keep_order(np.flatnonzero(effects & JITTERED), rows["to"][tags], at_ns)
         rows["at_ns"][tags] = at_ns
         rows["effects"][tags] |= effects
         wrong = tags[effects & CORRUPTED > 0]
@@ -149,26 +155,44 @@ class PacketFaults:
 
     def _chosen(self, entry: Entry, source: int, count: int) -> Mask:
         fault = entry.fault
-        if isinstance(fault, Outage | DelayStep):
+        if isinstance(fault, Outage | DelayStep | Jitter):
             return np.ones(count, np.bool_)
         key = (entry.number, source)
         if (draws := self._streams.get(key)) is None:
-            random = np.random.default_rng([self._seed, zlib.crc32(entry.name.encode()), source])
             assert isinstance(fault, BurstLoss | Reordering | Duplication | Corruption)
             runs = fault.burst if isinstance(fault, BurstLoss) else None
-            draws = self._streams[key] = _Draws(random, fault.share, runs)
+            draws = self._streams[key] = _Draws(self._random(entry, source), fault.share, runs)
         return draws.take(count)
 
-    def _effect(self, fault: Any, tags: Tags) -> int:
+    def _random(self, entry: Entry, source: int) -> np.random.Generator:
+        name = zlib.crc32(entry.name.encode())
+        return np.random.default_rng([self._seed, name, source])
+
+    def _effect(self, entry: Entry, source: int, tags: Tags) -> int:
+        fault = entry.fault
         if isinstance(fault, DelayStep | Reordering):
             self._delay_ns[tags] += fault.by_ns
+        elif isinstance(fault, Jitter):
+            key = (entry.number, source)
+            if (random := self._jitters.get(key)) is None:
+                random = self._jitters[key] = self._random(entry, source)
+            self._delay_ns[tags] += (random.random(len(tags)) * fault.by_ns).astype(np.int64)
+        assert not isinstance(fault, DeviceFault)
         return _EFFECTS[type(fault)]
+
+    def _keep_order(self, some: Tags, ways: NDArray[Any], at_ns: Tags) -> None:
+        """Let no jittered packet come out before one that was jittered earlier on its way."""
+        for way in np.unique(ways[some]).tolist():
+            mine = some[ways[some] == way]
+            times = np.maximum.accumulate(np.append(self._last_ns.get(way, 0), at_ns[mine]))[1:]
+            at_ns[mine], self._last_ns[way] = times, int(times[-1])
 
 
 _EFFECTS: Final[dict[type[PacketFault], int]] = {
     Outage: NO_LINK,
     BurstLoss: LOST,
     DelayStep: DELAYED,
+    Jitter: JITTERED,
     Reordering: HELD_BACK,
     Duplication: DUPLICATED,
     Corruption: CORRUPTED,
