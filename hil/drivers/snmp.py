@@ -200,13 +200,12 @@ class SnmpLink:
     def _ours(self, module: Any, data: bytes) -> Any:
         """The answer in a datagram; None where it is no answer to this request."""
         from pyasn1.codec.ber import decoder
-        from pyasn1.error import PyAsn1Error
 
         try:
             message, _ = decoder.decode(data, asn1Spec=module.Message())
             pdu = module.apiMessage.get_pdu(message)
             number = int(module.apiPDU.get_request_id(pdu))
-        except (PyAsn1Error, ValueError, IndexError, TypeError) as error:
+        except Exception as error:  # the decoder raises anything for what is no message
             self._transcript.add("*", f"{len(data)} bytes that are no SNMP message: {error}")
             return None
         if number != self._number or not pdu.isSameTypeWith(module.GetResponsePDU()):

@@ -10,7 +10,7 @@ import threading
 from typing import Any, Final
 
 from pyasn1.codec.ber import decoder, encoder
-from pyasn1.error import PyAsn1Error
+from pyasn1.type import univ
 from pysnmp.proto import api
 
 from hil import __version__
@@ -22,7 +22,7 @@ _ON, _OFF = 1, 2
 _DESCRIPTION: Final = (1, 3, 6, 1, 2, 1, 1, 1, 0)  # sysDescr (RFC 3418)
 _OBJECT: Final = (1, 3, 6, 1, 2, 1, 1, 2, 0)  # sysObjectID
 _RPDU: Final = (1, 3, 6, 1, 4, 1, 318, 1, 3, 4, 6)
-_NO_SUCH_NAME, _WRONG_VALUE, _NO_CREATION, _NOT_WRITABLE = 2, 10, 11, 17
+_NO_SUCH_NAME, _WRONG_TYPE, _WRONG_VALUE, _NO_CREATION, _NOT_WRITABLE = 2, 7, 10, 11, 17
 _LONGEST_MESSAGE: Final = 65535
 
 
@@ -90,7 +90,7 @@ class SnmpSwitch:
             message, _ = decoder.decode(data, asn1Spec=module.Message())
             community = bytes(module.apiMessage.get_community(message))
             pdu = module.apiMessage.get_pdu(message)
-        except (PyAsn1Error, KeyError, ValueError, IndexError):
+        except Exception:  # the decoder raises anything, TypeError too, for what is no message
             return None
         writing = pdu.isSameTypeWith(module.SetRequestPDU())
         if not writing and not pdu.isSameTypeWith(module.GetRequestPDU()):
@@ -135,6 +135,8 @@ class SnmpSwitch:
             raise _Refused(_NO_CREATION)
         try:
             if value is not None:
+                if not isinstance(value, univ.Integer):
+                    raise _Refused(_WRONG_TYPE)
                 wanted = {_ON: True, _OFF: False}.get(int(value))
                 if wanted is None:
                     raise _Refused(_WRONG_VALUE)
