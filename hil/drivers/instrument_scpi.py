@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from hil.document import Duration, Model
 from hil.drivers.protocols import HealthReport, Identity
-from hil.drivers.scpi import ScpiSession, is_query, units
+from hil.drivers.scpi import ScpiSession, units
 from hil.drivers.transcript import Transcript
 from hil.errors import DriverError, UnsafeOperation
 from hil.testbed import DeviceConfig
@@ -128,16 +128,19 @@ class InstrumentScpi:
         return self._transcript.since(since_ns)
 
     def write(self, command: str) -> None:
-        """See `Instrument.write`; every unit of the message must be allowed or be a query."""
-        self._check(command)
+        """See `Instrument.write`; every unit of the message must be allowed."""
+        if not command.isprintable():
+            raise UnsafeOperation(f"{self.name}: {command!r} holds more than one line of text")
+        for unit in units(command):
+            if not any(re.fullmatch(text, unit) for text in self._config.allow):
+                raise UnsafeOperation(
+                    f"{self.name}: {unit!r} matches nothing that its entry allows"
+                )
         self._session.command(command)
 
     def query(self, command: str) -> str:
-        """See `Instrument.query`; a command in the same message must be allowed."""
-        self._check(command)
-        if not any(is_query(unit) for unit in units(command)):
-            raise UnsafeOperation(f"{self.name}: {command!r} is no query, it would answer nothing")
-        return self._session.query(command)
+        """See `Instrument.query`; raises UnsafeOperation for a message that holds a command."""
+        return self._session.question(command)
 
     def errors(self) -> Sequence[tuple[int, str]]:
         """See `Instrument.errors`."""
@@ -146,13 +149,3 @@ class InstrumentScpi:
     @property
     def _settings(self) -> Mapping[str, Setting]:
         return self._config.settings
-
-    def _check(self, message: str) -> None:
-        if not message.isprintable():
-            raise UnsafeOperation(f"{self.name}: {message!r} holds more than one line of text")
-        for unit in units(message):
-            allowed = any(re.fullmatch(text, unit) for text in self._config.allow)
-            if not allowed and not is_query(unit):
-                raise UnsafeOperation(
-                    f"{self.name}: {unit!r} matches nothing that its entry allows"
-                )

@@ -137,55 +137,62 @@ class UdpRelay(Relay):
     def __init__(self, upstream: tuple[str, int]) -> None:
         super().__init__()
         self._upstream = upstream
-        self._front: socket.socket | None = None
-        self._back: socket.socket | None = None
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._waker, self._wakee = socket.socketpair()
         self.port = free_port()
         self.mend()
 
+    def hold(self) -> None:
+        super().hold()
+        self._waker.send(b"x")
+
+    def release(self) -> None:
+        super().release()
+        self._waker.send(b"x")
+
     def mend(self) -> None:
-        if self._front is not None:
+        if self._thread is not None:
             return
-        self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._front.bind(("127.0.0.1", self.port))
-        self._back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._back.connect(self._upstream)
-        thread = threading.Thread(target=self._pump, args=(self._front, self._back), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._ended = False
+        front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        front.bind(("127.0.0.1", self.port))
+        back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        back.connect(self._upstream)
+        self._thread = threading.Thread(target=self._pump, args=(front, back), daemon=True)
+        self._thread.start()
 
     def cut(self) -> None:
-        front, self._front = self._front, None
-        if front is not None:
-            # close alone does not free a port that another thread waits on
-            with suppress(OSError):
-                front.shutdown(socket.SHUT_RDWR)
-            front.close()
+        if self._thread is not None:
+            self._ended = True
+            self._waker.send(b"x")
+            self._thread.join()  # only then is the port free
+            self._thread = None
 
     def close(self) -> None:
         super().close()
-        for thread in self._threads:
-            thread.join()
+        self._waker.close()
+        self._wakee.close()
 
     def _pump(self, front: socket.socket, back: socket.socket) -> None:
         peer: Any = None
-        with back, suppress(OSError, ValueError):
+        with front, back:
             while True:
-                for ready in select.select([front, back], [], [])[0]:
-                    if ready is front:
-                        question, peer = front.recvfrom(65536)
-                        if not peer:
-                            return  # shut down
-                        self.pass_on(question, back.send, answer=False)
-                    else:
-                        self._answer(front, back.recv(65536), peer)
-
-    def _answer(self, front: socket.socket, data: bytes, peer: Any) -> None:
-        with self._open:
-            self._open.wait_for(lambda: not self._held)
-        for datagram in (self.noise, data):
-            if datagram:
-                front.sendto(datagram, peer)
+                watched = [self._wakee] if self._held else [self._wakee, front, back]
+                ready = select.select(watched, [], [])[0]
+                if self._wakee in ready:
+                    self._wakee.recv(64)
+                elif front in ready:
+                    question, peer = front.recvfrom(65536)
+                    if not self.lose:
+                        back.send(question)
+                else:
+                    answer = back.recv(65536)
+                    for datagram in (self.noise, answer):
+                        if datagram:
+                            front.sendto(datagram, peer)
+                if self._ended:
+                    return
 
 
 class TtyRelay(Relay):
