@@ -268,6 +268,7 @@ def attenuator_bench(
             lambda device: device.set_db(1, 90.25),
             lambda device: device.set_db(1, -0.25),
             lambda device: device.set_db(1, float("nan")),
+            lambda device: device.query("ATT:CHAN1 3"),
         ),
         extra={"driver": driver, "address": attenuator.address, "coupling": coupling},
     )

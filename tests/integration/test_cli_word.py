@@ -28,10 +28,7 @@ GOOD = {
     "write": (["plc", "write", "plc1", "output", "300"], "output = 300\n"),
     "read": (["plc", "read", "plc1", "watchdog", "output"], "watchdog = 100 ms\noutput = 300 1\n"),
 }
-UNSAFE = {
-    "range": (["plc", "write", "plc1", "output", "1001"], "1001 is above max 1000"),
-    "command": (["scpi", "att1", "ATT:CHAN1 3"], "holds a command"),
-}
+UNSAFE = {"range": (["plc", "write", "plc1", "output", "1001"], "1001 is above max 1000")}
 
 
 @pytest.fixture(scope="module")
