@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pluggy
 import pytest
 
 from hil.clock import SYSTEM
@@ -78,7 +79,16 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str]
 
 
 def cause_of(error: BaseException, when: str) -> str:
-    """Who has to look at it: the word of `hil.record.schema.Cause`."""
+    """Who has to look at it: the word of `hil.record.schema.Cause`.
+
+    Of several teardowns that failed together a defect says most; else the first speaks for all. A
+    warning made of an exception (pluggy does so for a plugin's own teardown) stands for it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        causes = [cause_of(each, when) for each in error.exceptions]
+        return "defect" if "defect" in causes else causes[0]
+    if isinstance(error, pluggy.PluggyTeardownRaisedWarning) and error.__context__ is not None:
+        return cause_of(error.__context__, when)
     for kinds, cause in _CAUSES:
         if isinstance(error, kinds):
             return cause
@@ -96,6 +106,7 @@ class Outcomes:
         self.causes: set[str] = set()
         self.endings: dict[str, Ending] = {}
         self._interrupted_ns: int | None = None
+        self._internal = False
         self._homeward = False
         # SIGTERM is how CI cancels: treated as Ctrl-C, so that teardown still runs.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -153,7 +164,7 @@ class Outcomes:
         except BaseException as error:
             # Between the phases of a test, where no report is made of it.
             stopped = isinstance(error, KeyboardInterrupt | pytest.exit.Exception)
-            cause = "interrupted" if stopped else "defect"
+            cause = "interrupted" if stopped else cause_of(error, "teardown")
             self.causes.add(cause)
             self.endings[item.nodeid].add(cause, f"no verdict was reached: {error!r}")
             raise
@@ -280,6 +291,12 @@ class Outcomes:
         category = "failed" if report.when == "call" else "error"
         return category, cause[0].upper(), cause.upper()
 
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """What breaks pytest itself is a defect, unless it is the rig: a full disk, for one."""
+        self._internal = True
+        self.causes.add(cause_of(excinfo.value, "teardown"))
+        self.session.rig_fault(f"pytest broke off: {excinfo.value}")
+
     # -- the end ----------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -292,7 +309,7 @@ class Outcomes:
         """
         if exitstatus == pytest.ExitCode.INTERRUPTED and "defect" not in self.causes:
             self.causes.add("interrupted")
-        if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR and not self._internal:
             self.causes.add("defect")
         try:
             yield
