@@ -47,7 +47,8 @@ def measured(n=1000, late=0, direction="uplink", invalid=()):
     )
 '''
 
-_BENCH = "schema: 1\nname: bare\ndevices: {}\nports: {}\npaths: {}\n"
+#: A bench of its own for each test session: a bench is leased to one run at a time.
+_BENCH = f"schema: 1\nname: bare-{os.getpid()}\ndevices: {{}}\nports: {{}}\npaths: {{}}\n"
 
 
 @dataclass(frozen=True)

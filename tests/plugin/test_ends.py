@@ -1,5 +1,6 @@
 """The less usual ends of a test and of a run: what was judged stays judged."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -239,7 +240,7 @@ def test_after():
 
 
 def plain_pytest(place: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
-    (place / "bare.yaml").write_text("schema: 1\nname: bare\n")
+    (place / "bare.yaml").write_text(f"schema: 1\nname: plain-{os.getpid()}\n")
     (place / "test_it.py").write_text(suite)
     words = ["-m", "pytest", "-p", "no:cacheprovider", "--testbed", "./bare.yaml", *options]
     return subprocess.run(
