@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import select
 import socket
@@ -22,7 +23,7 @@ LIMIT = "500 ms"
 LIMIT_S = 0.5
 
 
-class Relay:
+class Relay(abc.ABC):
     """Passes bytes between a driver and an endpoint, and does wrong when told to.
 
     `fragment`: answers come a byte at a time. `noise`: bytes put before each answer. `lose`:
@@ -47,13 +48,13 @@ class Relay:
             self._held = False
             self._open.notify_all()
 
+    @abc.abstractmethod
     def cut(self) -> None:
         """Break what is connected and take no new connection."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def mend(self) -> None:
         """Take connections again."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self.release()
