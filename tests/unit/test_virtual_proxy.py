@@ -111,7 +111,7 @@ def test_a_slow_answer_comes_when_its_time_is_over(proxy: TcpProxy) -> None:
 
 
 def test_an_address_that_cannot_be_had_is_told() -> None:
-    with pytest.raises(OSError, match="assign|bind"):
+    with pytest.raises(OSError, match=r"assign|bind"):
         TcpProxy(("192.0.2.1", 0), ("127.0.0.1", 1))
 
 
