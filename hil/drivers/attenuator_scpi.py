@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hil.document import Attenuation, Duration, Model
-from hil.drivers.protocols import HealthReport, Identity
-from hil.drivers.scpi import ScpiSession
-from hil.drivers.transcript import Transcript
+from hil.document import Attenuation, Model
+from hil.drivers.scpi_device import ScpiConfig, ScpiDevice
 from hil.errors import DeviceError, DriverError, UnsafeOperation, UsageError
 from hil.testbed import DeviceConfig
 
@@ -38,16 +36,10 @@ class Commands(Model):
         return self
 
 
-class AttenuatorConfig(DeviceConfig):
+class AttenuatorConfig(ScpiConfig):
     """A SCPI attenuator in the testbed file."""
 
     driver: Literal["attenuator_scpi"]
-
-    resource: str
-    """VISA resource name, as in ``TCPIP0::192.0.2.7::5025::SOCKET``."""
-
-    visa: str = "@py"
-    """VISA library as pyvisa names it: ``@py`` is pyvisa-py, ``@ivi`` the installed one."""
 
     channels: Annotated[int, Field(ge=1)] = 1
     """How many channels it has."""
@@ -64,9 +56,6 @@ class AttenuatorConfig(DeviceConfig):
     resolution_db: Annotated[Attenuation, Field(gt=0)] = 0.25
     """Step of the instrument; a read-back further off than half of it was clipped."""
 
-    limit_ns: Duration = 2_000_000_000
-    """How long a connection or an answer may take."""
-
     commands: Commands = Commands()
     """The instrument's own words."""
 
@@ -79,46 +68,18 @@ class AttenuatorConfig(DeviceConfig):
         return self
 
 
-class AttenuatorScpi:
+class AttenuatorScpi(ScpiDevice):
     """Implements `hil.drivers.protocols.Attenuator`."""
 
     Config: ClassVar[type[DeviceConfig]] = AttenuatorConfig
     role: ClassVar[str] = "attenuator"
 
     def __init__(self, name: str, config: AttenuatorConfig) -> None:
-        self.name = name
+        super().__init__(name, config)
         self.channels = config.channels
         self.min_db = config.min_db
         self.max_db = config.max_db
         self._config = config
-        self._transcript = Transcript()
-        self._session = ScpiSession(
-            name,
-            config.resource,
-            library=config.visa,
-            limit_s=config.limit_ns / 1e9,
-            transcript=self._transcript,
-        )
-
-    def open(self) -> None:
-        """See `Device.open`."""
-        self._session.open()
-
-    def close(self) -> None:
-        """See `Device.close`."""
-        self._session.close()
-
-    def identify(self) -> Identity:
-        """See `Device.identify`."""
-        return self._session.identify()
-
-    def health(self) -> HealthReport:
-        """See `Device.health`; errors that wait in its queue make it degraded."""
-        return self._session.health()
-
-    def capabilities(self) -> frozenset[str]:
-        """See `Device.capabilities`."""
-        return frozenset({"scpi"})
 
     def snapshot(self) -> Mapping[str, Any]:
         """The attenuation of each channel."""
@@ -145,10 +106,6 @@ class AttenuatorScpi:
     def query(self, message: str) -> str:
         """Any question to the instrument; raises UnsafeOperation for a command."""
         return self._session.question(message)
-
-    def transcript(self, since_ns: int | None = None) -> Sequence[str]:
-        """See `Device.transcript`."""
-        return self._transcript.since(since_ns)
 
     def set_db(self, channel: int, value_db: float) -> float:
         """See `Attenuator.set_db`; command and error check are one message, then the read-back."""

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hil.document import Duration, Model
-from hil.drivers.protocols import HealthReport, Identity
-from hil.drivers.scpi import ScpiSession, units
-from hil.drivers.transcript import Transcript
+from hil.document import Model
+from hil.drivers.scpi import units
+from hil.drivers.scpi_device import ScpiConfig, ScpiDevice
 from hil.errors import DriverError, UnsafeOperation
 from hil.testbed import DeviceConfig
 
@@ -32,16 +31,10 @@ class Setting(Model):
         return self
 
 
-class InstrumentConfig(DeviceConfig):
+class InstrumentConfig(ScpiConfig):
     """A SCPI instrument in the testbed file."""
 
     driver: Literal["instrument_scpi"]
-
-    resource: str
-    """VISA resource name, as in ``TCPIP0::192.0.2.9::hislip0::INSTR``."""
-
-    visa: str = "@py"
-    """VISA library as pyvisa names it: ``@py`` is pyvisa-py, ``@ivi`` the installed one."""
 
     allow: tuple[str, ...] = ()
     """Regular expressions for whole commands that may be sent; queries always may."""
@@ -51,9 +44,6 @@ class InstrumentConfig(DeviceConfig):
 
     safe: tuple[str, ...] = ()
     """Commands that bring it to its safe state."""
-
-    limit_ns: Duration = 2_000_000_000
-    """How long a connection or an answer may take."""
 
     @model_validator(mode="after")
     def _expressions(self) -> Self:
@@ -65,43 +55,15 @@ class InstrumentConfig(DeviceConfig):
         return self
 
 
-class InstrumentScpi:
+class InstrumentScpi(ScpiDevice):
     """Implements `hil.drivers.protocols.Instrument`."""
 
     Config: ClassVar[type[DeviceConfig]] = InstrumentConfig
     role: ClassVar[str] = "instrument"
 
     def __init__(self, name: str, config: InstrumentConfig) -> None:
-        self.name = name
+        super().__init__(name, config)
         self._config = config
-        self._transcript = Transcript()
-        self._session = ScpiSession(
-            name,
-            config.resource,
-            library=config.visa,
-            limit_s=config.limit_ns / 1e9,
-            transcript=self._transcript,
-        )
-
-    def open(self) -> None:
-        """See `Device.open`."""
-        self._session.open()
-
-    def close(self) -> None:
-        """See `Device.close`."""
-        self._session.close()
-
-    def identify(self) -> Identity:
-        """See `Device.identify`."""
-        return self._session.identify()
-
-    def health(self) -> HealthReport:
-        """See `Device.health`; errors that wait in its queue make it degraded."""
-        return self._session.health()
-
-    def capabilities(self) -> frozenset[str]:
-        """See `Device.capabilities`."""
-        return frozenset({"scpi"})
 
     def snapshot(self) -> Mapping[str, Any]:
         """What each setting's query gives."""
@@ -122,10 +84,6 @@ class InstrumentScpi:
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    def transcript(self, since_ns: int | None = None) -> Sequence[str]:
-        """See `Device.transcript`."""
-        return self._transcript.since(since_ns)
 
     def write(self, command: str) -> None:
         """See `Instrument.write`; every unit of the message must be allowed."""

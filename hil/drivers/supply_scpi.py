@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hil.document import Current, Duration, Model, Voltage
-from hil.drivers.protocols import HealthReport, Identity, Output
-from hil.drivers.scpi import ScpiSession, parse_number
-from hil.drivers.transcript import Transcript
+from hil.document import Current, Model, Voltage
+from hil.drivers.protocols import Output
+from hil.drivers.scpi import parse_number
+from hil.drivers.scpi_device import ScpiConfig, ScpiDevice
 from hil.errors import DeviceError, DriverError, ProtocolViolation, UnsafeOperation, UsageError
 from hil.testbed import DeviceConfig
 
@@ -63,16 +63,10 @@ class Window(Model):
         return None
 
 
-class SupplyConfig(DeviceConfig):
+class SupplyConfig(ScpiConfig):
     """A SCPI supply in the testbed file."""
 
     driver: Literal["supply_scpi"]
-
-    resource: str
-    """VISA resource name, as in ``TCPIP0::192.0.2.8::5025::SOCKET``."""
-
-    visa: str = "@py"
-    """VISA library as pyvisa names it: ``@py`` is pyvisa-py, ``@ivi`` the installed one."""
 
     channels: Annotated[Mapping[int, Window], Field(min_length=1)]
     """The channels that may be used, by number, each with its window."""
@@ -83,44 +77,17 @@ class SupplyConfig(DeviceConfig):
     current_step_a: Annotated[Current, Field(gt=0)] = 0.01
     """Step of the current limit."""
 
-    limit_ns: Duration = 2_000_000_000
-    """How long a connection or an answer may take."""
 
-
-class SupplyScpi:
+class SupplyScpi(ScpiDevice):
     """Implements `hil.drivers.protocols.PowerSupply`."""
 
     Config: ClassVar[type[DeviceConfig]] = SupplyConfig
     role: ClassVar[str] = "supply"
 
     def __init__(self, name: str, config: SupplyConfig) -> None:
-        self.name = name
+        super().__init__(name, config)
         self.channels = tuple(config.channels)
         self._config = config
-        self._transcript = Transcript()
-        self._session = ScpiSession(
-            name,
-            config.resource,
-            library=config.visa,
-            limit_s=config.limit_ns / 1e9,
-            transcript=self._transcript,
-        )
-
-    def open(self) -> None:
-        """See `Device.open`."""
-        self._session.open()
-
-    def close(self) -> None:
-        """See `Device.close`."""
-        self._session.close()
-
-    def identify(self) -> Identity:
-        """See `Device.identify`."""
-        return self._session.identify()
-
-    def health(self) -> HealthReport:
-        """See `Device.health`; errors that wait in its queue make it degraded."""
-        return self._session.health()
 
     def capabilities(self) -> frozenset[str]:
         """See `Device.capabilities`."""
@@ -162,10 +129,6 @@ class SupplyScpi:
     def query(self, message: str) -> str:
         """Any question to the instrument; raises UnsafeOperation for a command."""
         return self._session.question(message)
-
-    def transcript(self, since_ns: int | None = None) -> Sequence[str]:
-        """See `Device.transcript`."""
-        return self._transcript.since(since_ns)
 
     def configure(self, channel: int, *, voltage_v: float, limit_a: float) -> None:
         """See `PowerSupply.configure`; the limit and the protections go before the voltage."""
