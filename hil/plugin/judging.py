@@ -28,13 +28,7 @@ class Targets:
         self._plan = plan
 
     def __getitem__(self, name: str) -> Requirement:
-        requirement = self._profile.get(name)
-        if requirement is None:
-            known = ", ".join(self._profile.names())
-            raise UsageError(
-                f"profile {self._profile.name} has no requirement {name}; it has {known}"
-            )
-        return requirement.planned(self._plan)
+        return self._profile[name].planned(self._plan)
 
 
 def paths_of(session: Session) -> Paths:
