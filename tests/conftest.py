@@ -127,7 +127,7 @@ class _Writer:
 
     def requirement(self, name: str) -> Requirement:
         found = next(one for one in self.profile.requirements if one.id == name)
-        return found.planned(self.plan)
+        return found.planned(self.plan.packets(found))
 
     def measured(self, nodeid: str, measurement: Measurement, *names: str) -> list[Judgement]:
         from hil.judge import judge

@@ -40,13 +40,33 @@ def run(
     testbed: Annotated[str, typer.Option(help="Testbed file or name.")] = "virtual",
     plan: Annotated[str, typer.Option(help="smoke, full or soak.")] = "smoke",
     targets: Annotated[str, typer.Option(help="Profile file or name.")] = "5gdn",
+    scenario: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
+    requirement: Annotated[
+        list[str] | None, typer.Option(help="Only tests that judge it; repeatable.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Time there is, as in '2 h'.")] = None,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Say it and run nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("out"),
 ) -> int:
     """Run suites on a testbed and report the verdicts. Options it does not know go to pytest."""
+    from hil.cli.run import Options
     from hil.cli.run import run as verb
 
     suites, options = _divided([*(paths or ()), *context.args])
-    return verb(suites, testbed, plan, targets, out, options)
+    return verb(
+        Options(
+            paths=suites,
+            testbed=testbed,
+            plan=plan,
+            targets=targets,
+            scenario=scenario or (),
+            requirement=requirement or (),
+            budget=budget,
+            plan_only=plan_only,
+            out=out,
+            extra=options,
+        )
+    )
 
 
 def _divided(words: list[str]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,39 +29,62 @@ RUN_DIRECTORY: Final = "HIL_RUN_DIRECTORY"
 _SI_KERNEL: Final = 0x80
 
 
-def run(
-    paths: Sequence[str], testbed: str, plan: str, targets: str, out: Path, extra: Sequence[str]
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for on the command line; `extra` are words for pytest."""
+
+    paths: Sequence[str]
+    testbed: str
+    plan: str
+    targets: str
+    scenario: Sequence[str]
+    requirement: Sequence[str]
+    budget: str | None
+    plan_only: bool
+    out: Path
+    extra: Sequence[str]
+
+
+def run(asked: Options) -> int:
     """Runs suites on a testbed; prints the verdict table and where the report is.
 
     Raises: ConfigError or UsageError before anything is started.
     """
-    if plan not in _TIMEOUT_S:
-        raise UsageError(f"no plan {plan!r}; choose one of {', '.join(_TIMEOUT_S)}")
-    suites = [_suite(path) for path in paths] or [_suite("suites")]
-    bench = load(testbed, Registry())
+    if asked.plan not in _TIMEOUT_S:
+        raise UsageError(f"no plan {asked.plan!r}; choose one of {', '.join(_TIMEOUT_S)}")
+    suites = [_suite(path) for path in asked.paths] or [_suite("suites")]
+    bench = load(asked.testbed, Registry())
+    if asked.plan_only:
+        from hil.cli.planning import plan_only
+
+        return plan_only(asked, suites, bench)
     if bench.world is not None:
         enter(bench.source, [sys.executable, "-m", "hil", *sys.argv[1:]])
     # Only from here on what takes time to import: up to here the process may yet be replaced.
     from hil.record import RunDirectory
     from hil.targets import load_profile
+    from hil.targets.campaign import budget_ns, chosen
 
-    load_profile(targets)
+    chosen(load_profile(asked.targets), asked.requirement, asked.scenario)
+    budget_ns(asked.budget)
     _hide_secrets(bench)
-    directory = RunDirectory.create(out)
+    directory = RunDirectory.create(asked.out)
     status = _pytest(
         [
             *suites,
             f"--testbed={bench.source}",
-            f"--plan={plan}",
-            f"--targets={targets}",
+            f"--plan={asked.plan}",
+            f"--targets={asked.targets}",
+            *(f"--scenario={name}" for name in asked.scenario),
+            *(f"--requirement={name}" for name in asked.requirement),
+            *([f"--budget={asked.budget}"] if asked.budget is not None else []),
             f"--alluredir={directory.allure_results}",
             f"--junitxml={directory.junit}",
-            f"--timeout={_TIMEOUT_S[plan]}",
+            f"--timeout={_TIMEOUT_S[asked.plan]}",
             "--timeout-method=signal",
             "-p",
             "no:cacheprovider",
-            *extra,
+            *asked.extra,
         ],
         directory,
     )

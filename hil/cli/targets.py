@@ -10,7 +10,7 @@ from hil.errors import UsageError
 from hil.verdict import ExitCode
 
 if TYPE_CHECKING:
-    from hil.targets.campaign import Run
+    from hil.targets.campaign import Campaign, Run
 
 
 def listed(profile: str) -> int:
@@ -70,25 +70,24 @@ def explain(id: str, profile: str) -> int:
 def plan(only: Sequence[str], profile: str, plan: str, budget: str | None) -> int:
     """Prints the runs of a plan, what they take and what they can show, within a budget if any."""
     from hil.targets import Plan, load_profile
-    from hil.targets.campaign import fit, runs
-    from hil.units import parse_duration
+    from hil.targets.campaign import Campaign, budget_ns
 
     if plan not in tuple(Plan):
         raise UsageError(f"no plan {plan!r}; choose one of {', '.join(Plan)}")
-    try:
-        budget_ns = None if budget is None else parse_duration(budget)
-    except ValueError as error:
-        raise UsageError(f"--budget: {error}") from None
+    time_ns = budget_ns(budget)
     loaded = load_profile(profile)
-    whole = runs(loaded, Plan(plan), only)
-    taken = whole if budget_ns is None else fit(whole, budget_ns)
     within = "" if budget is None else f", within {budget}"
     print(f"profile {loaded.name} {loaded.version}, plan {plan}{within}\n")
-    print(_table(taken))
-    print(_total(taken))
-    if budget_ns is not None:
-        print(_unproven(whole, taken))
+    print(campaign_words(Campaign.of(loaded, Plan(plan), only, time_ns)))
     return ExitCode.OK
+
+
+def campaign_words(campaign: Campaign) -> str:
+    """The table of a campaign, what it takes in all, and what a budget leaves unproven."""
+    parts = [_table(campaign.taken), _total(campaign.taken)]
+    if campaign.budget_ns is not None:
+        parts.append(_unproven(campaign))
+    return "\n".join(parts)
 
 
 def _table(taken: Sequence[Run]) -> str:
@@ -138,17 +137,12 @@ def _total(taken: Sequence[Run]) -> str:
     )
 
 
-def _unproven(whole: Sequence[Run], taken: Sequence[Run]) -> str:
+def _unproven(campaign: Campaign) -> str:
     from hil.cli.explaining import taking
-    from hil.targets.campaign import shows
 
-    left = []
-    for planned, run in zip(whole, taken, strict=True):
-        requirements = {each.id: each for each in planned.requirements}
-        shown = {seen.target for seen in run.forecasts() if shows(seen)}
-        left += [
-            f"{seen.target} ({taking(seen, requirements[seen.requirement])})"
-            for seen in planned.forecasts()
-            if seen.target not in shown
-        ]
+    requirements = {each.id: each for run in campaign.whole for each in run.requirements}
+    left = [
+        f"{seen.target} ({taking(seen, requirements[seen.requirement])})"
+        for seen in campaign.unproven
+    ]
     return f"Cannot be shown in that time: {', '.join(left) or 'nothing'}."

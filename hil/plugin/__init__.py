@@ -125,6 +125,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return session.header() if session else []
 
 
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """What the budget leaves unproven, before the first test."""
+    session = config.stash.get(SESSION, None)
+    return session.prospects() if session else []
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips, by name of what is lacking, a test whose needs the bench does not meet."""
@@ -132,3 +138,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if session is not None:
         labels.describe(item)
         session.check_needs(item)
+        session.check_budget(labels.requirement_ids(item))

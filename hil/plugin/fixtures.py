@@ -35,11 +35,10 @@ def lab(request: pytest.FixtureRequest) -> Lab:
 
 @pytest.fixture(scope="session")
 def targets(request: pytest.FixtureRequest) -> Targets:
-    """The requirements of the profile by id, their traffic sized by the plan."""
+    """The requirements of the profile by id, their traffic sized by plan and budget."""
     from hil.plugin.judging import Targets
 
-    session = _session(request)
-    return Targets(session.profile, session.plan)
+    return Targets(_session(request))
 
 
 @pytest.fixture

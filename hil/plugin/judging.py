@@ -17,18 +17,17 @@ if TYPE_CHECKING:
     from hil.lab import Paths
     from hil.plugin.session import Session
     from hil.samples.measurement import Measurement
-    from hil.targets import Plan, Profile, Requirement
+    from hil.targets import Plan, Requirement
 
 
 class Targets:
-    """The requirements of the profile by id; their traffic carries the plan's count."""
+    """The requirements of the profile by id; their traffic carries the count of the session."""
 
-    def __init__(self, profile: Profile, plan: Plan) -> None:
-        self._profile = profile
-        self._plan = plan
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def __getitem__(self, name: str) -> Requirement:
-        return self._profile[name].planned(self._plan)
+        return self._session.planned(name)
 
 
 def paths_of(session: Session) -> Paths:
@@ -63,7 +62,7 @@ class Judge:
     def __init__(self, session: Session, item: pytest.Item) -> None:
         self._session = session
         self._item = item
-        self._targets = Targets(session.profile, session.plan)
+        self._targets = Targets(session)
 
     def expect(
         self, measurement: Measurement, *requirements: str, against: Measurement | None = None

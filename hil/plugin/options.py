@@ -36,6 +36,25 @@ def add_options(parser: pytest.Parser) -> None:
         help="profile file, or the name of a shipped one (default: 5gdn)",
     )
     group.addoption(
+        "--scenario",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only tests of this scenario of the profile, as in machine_vision; repeatable",
+    )
+    group.addoption(
+        "--requirement",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="only tests that judge this requirement, as in SD-1; repeatable",
+    )
+    group.addoption(
+        "--budget",
+        metavar="TIME",
+        help="measure for no longer than this, as in '2 h'; what is dropped is said",
+    )
+    group.addoption(
         "--out", metavar="DIR", default="out", help="where run directories go (default: out)"
     )
 

@@ -129,15 +129,24 @@ class Outcomes:
     # -- collection -------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Labels each test for Allure, from its requirement marks alone."""
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Leaves out tests of requirements that nobody asked for, and labels the others."""
+        asked = self.session.chosen
+        if len(asked) < len(self.session.profile.requirements):
+            kept = [item for item in items if set(labels.requirement_ids(item)) & set(asked)]
+            config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+            items[:] = kept
         for item in items:
             labels.apply(item, self.session)
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Writes the inventory: what the run set out to do."""
         profile = self.session.profile
+        judged = [name for item in session.items for name in labels.requirement_ids(item)]
+        self.session.set_out(judged)
         with self._recording():
             self.session.journal.collected(
                 [labels.inventory(item, profile) for item in session.items]

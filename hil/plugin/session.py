@@ -7,7 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -16,14 +16,19 @@ from hil.plugin.options import chosen_testbed, handed_run_directory
 from hil.plugin.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hil.judge import Judgement
     from hil.lab import Lab
     from hil.plugin.journal import Journal
     from hil.record import RunDirectory
     from hil.record.schema import EventCategory
     from hil.samples.measurement import Measurement
-    from hil.targets import Plan, Profile
+    from hil.targets import Plan, Profile, Requirement
+    from hil.targets.campaign import Campaign
     from hil.testbed import Testbed
+
+_HOUR_NS: Final = 3_600_000_000_000
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _TESTBED: pytest.StashKey[Testbed] = pytest.StashKey()
@@ -49,6 +54,9 @@ class Session:
     testbed: Testbed
     profile: Profile
     plan: Plan
+    #: Ids of the requirements that were asked for.
+    chosen: tuple[str, ...]
+    campaign: Campaign
     directory: RunDirectory
     journal: Journal
     progress: Progress
@@ -69,6 +77,7 @@ class Session:
         from hil.plugin.journal import Journal
         from hil.record import RunDirectory
         from hil.targets import Plan, load_profile
+        from hil.targets.campaign import Campaign, budget_ns, chosen
 
         handed = handed_run_directory()
         if handed:
@@ -77,6 +86,8 @@ class Session:
         testbed = load_testbed(config)
         profile = load_profile(config.option.targets)
         plan = Plan(config.option.plan)
+        time_ns = budget_ns(config.option.budget)
+        asked = chosen(profile, config.option.requirement, config.option.scenario)
         directory = (
             RunDirectory(Path(handed)) if handed else RunDirectory.create(Path(config.option.out))
         )
@@ -91,6 +102,8 @@ class Session:
             testbed=testbed,
             profile=profile,
             plan=plan,
+            chosen=asked,
+            campaign=Campaign.of(profile, plan, asked, time_ns),
             directory=directory,
             journal=journal,
             progress=Progress.of(config),
@@ -111,6 +124,34 @@ class Session:
 
             self._lab = Lab(self.testbed, Registry(), self._device_action, self._fault_injected)
         return self._lab
+
+    def set_out(self, requirements: Sequence[str]) -> None:
+        """Plans for the requirements that the collected tests judge: no others get any time."""
+        from hil.targets.campaign import Campaign
+
+        known = [name for name in self.profile.names() if name in requirements]
+        self.campaign = Campaign.of(self.profile, self.plan, known, self.campaign.budget_ns)
+
+    def planned(self, name: str) -> Requirement:
+        """A requirement with the count that is measured of it.
+
+        Raises: UsageError when the profile has none of that id.
+        """
+        requirement = self.profile[name]
+        count = self.campaign.count(name)
+        return requirement.planned(self.plan.packets(requirement) if count is None else count)
+
+    def check_budget(self, requirements: Sequence[str]) -> None:
+        """Skips a test for one of whose requirements there is no time, saying how much it takes."""
+        from hil.judge.wording import lasting
+
+        for name in requirements:
+            if self.campaign.count(name) == 0:
+                hours = self.campaign.duration_ns(name) / _HOUR_NS
+                pytest.skip(
+                    f"not executed: {name} takes {lasting(hours)} of measuring, for which the "
+                    f"budget has no time left"
+                )
 
     def check_needs(self, item: pytest.Item) -> None:
         """Skips a test whose needs the bench does not meet, saying which.
@@ -190,3 +231,12 @@ class Session:
             f"plan: {self.plan.value}; profile: {self.profile.name} {self.profile.version}",
             f"run directory: {self.directory.path}",
         ]
+
+    def prospects(self) -> list[str]:
+        """What the budget leaves unproven, known before the first packet; empty without one."""
+        from hil.judge.wording import lasting
+
+        if self.campaign.budget_ns is None:
+            return []
+        left = ", ".join(seen.target for seen in self.campaign.unproven) or "nothing"
+        return [f"budget {lasting(self.campaign.budget_ns / _HOUR_NS)}: cannot be shown: {left}"]

@@ -176,7 +176,8 @@ class _Evidence:
         if self._profile.get(first.requirement) is None:
             self._note(f"{first.requirement} is not in profile {self._profile.name}")
             return ()
-        requirement = self._profile[first.requirement].planned(self._plan)
+        requirement = self._profile[first.requirement]
+        requirement = requirement.planned(self._plan.packets(requirement))
         on_value = isinstance(requirement.targets[0], LevelTarget | SpanTarget)
         if on_value != (not first.measurement):
             self._note(f"{first.requirement} is on another kind of metric than in this run")

@@ -6,13 +6,17 @@ as long as the longest of them asks for. The order of the profile is its priorit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
+from hil.document import nearest
+from hil.errors import UsageError
 from hil.targets.plan import Forecast, Plan, forecast_of
 from hil.targets.profile import Profile
-from hil.targets.requirement import Requirement
+from hil.targets.requirement import Requirement, Scenario
 from hil.targets.target import ShiftTarget
+from hil.units import parse_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +119,91 @@ def fit(planned: Sequence[Run], budget_ns: int) -> tuple[Run, ...]:
 def shows(forecast: Forecast) -> bool:
     """True where the target can be shown, with none failing."""
     return 0 < forecast.required <= forecast.count
+
+
+def budget_ns(text: str | None) -> int | None:
+    """The time that ``--budget`` allows, None where it was not given.
+
+    Raises:
+        UsageError: a text that is no duration above 0.
+    """
+    if text is None:
+        return None
+    try:
+        time_ns = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--budget: {error}") from None
+    if time_ns <= 0:
+        raise UsageError(f"--budget: nothing can be measured in {text}")
+    return time_ns
+
+
+def chosen(
+    profile: Profile, requirements: Collection[str] = (), scenarios: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The ids of the requirements that are named, or whose scenario is; all where nothing is.
+
+    Raises:
+        UsageError: there is no such requirement in the profile, or no such scenario.
+    """
+    for name in requirements:
+        if profile.get(name) is None:
+            raise UsageError(
+                f"profile {profile.name} has no requirement {name}; "
+                f"{nearest(name, profile.names())}"
+            )
+    for name in scenarios:
+        if name not in get_args(Scenario):
+            raise UsageError(f"no scenario {name!r}; {nearest(name, get_args(Scenario))}")
+    if not requirements and not scenarios:
+        return profile.names()
+    return tuple(
+        each.id
+        for each in profile.requirements
+        if each.id in requirements or each.scenario in scenarios
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What is set out to be measured: `whole` as the plan asks, `taken` as the time allows."""
+
+    whole: tuple[Run, ...]
+    taken: tuple[Run, ...]
+    budget_ns: int | None = None
+
+    @classmethod
+    def of(
+        cls, profile: Profile, plan: Plan, only: Sequence[str] = (), budget_ns: int | None = None
+    ) -> Campaign:
+        """The runs of a plan for the requirements `only` (all where empty), cut to a budget.
+
+        Raises:
+            UsageError: the profile has no requirement of that id.
+        """
+        whole = runs(profile, plan, only)
+        return cls(whole, whole if budget_ns is None else fit(whole, budget_ns), budget_ns)
+
+    def count(self, id: str) -> int | None:
+        """The packets, frames or repetitions for a requirement, 0 where there is no time for it.
+
+        None where the campaign is not about it.
+        """
+        for run in self.taken:
+            if any(each.id == id for each in run.requirements):
+                return run.count
+        return None
+
+    def duration_ns(self, id: str) -> int:
+        """How long the plan asks to measure for a requirement of the campaign."""
+        return next(
+            run.duration_ns for run in self.whole if any(each.id == id for each in run.requirements)
+        )
+
+    @property
+    def unproven(self) -> tuple[Forecast, ...]:
+        """The targets that cannot be shown with what is taken, as the whole plan has them."""
+        shown = {seen.target for run in self.taken for seen in run.forecasts() if shows(seen)}
+        return tuple(
+            seen for run in self.whole for seen in run.forecasts() if seen.target not in shown
+        )

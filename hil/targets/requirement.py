@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hil.document import Model
-from hil.targets.plan import Plan
 from hil.targets.target import Target
 from hil.targets.traffic import Burst, PathKind, Periodic, Span, Traffic, Video
 
@@ -104,12 +103,11 @@ class Requirement(Model):
         known = ", ".join(target.id for target in self.targets)
         raise KeyError(f"{self.id} has no target {id}; it has {known}")
 
-    def planned(self, plan: Plan) -> Requirement:
-        """This requirement with the plan's count in its traffic, load or loop.
+    def planned(self, count: int) -> Requirement:
+        """This requirement with the count of a plan in its traffic, load or loop.
 
         The load is long enough to last as long as the traffic.
         """
-        count = plan.packets(self)
         update: dict[str, Any] = {}
         if self.traffic is not None:
             update["traffic"] = self.traffic.model_copy(update={"count": count})

@@ -130,13 +130,13 @@ def test_forecasts_say_minutes_and_power(shipped_profile: Profile) -> None:
 
 
 def test_a_planned_requirement_carries_its_count(shipped_profile: Profile) -> None:
-    planned = shipped_profile["SL-01"].planned(Plan.SMOKE)
+    planned = shipped_profile["SL-01"].planned(1000)
     assert planned.traffic is not None
     assert planned.load is not None
     assert planned.traffic.count == 1000
     assert planned.load.count == 600, "10 s of traffic are 600 frames of load at 60 a second"
     assert len(planned.traffic.schedule()) == 1000
-    loop = shipped_profile["PLC-1"].planned(Plan.SMOKE).loop
+    loop = shipped_profile["PLC-1"].planned(100).loop
     assert loop is not None
     assert loop.count == 100
 

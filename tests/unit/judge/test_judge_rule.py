@@ -146,7 +146,7 @@ def test_verdicts(
 def test_a_smoke_run_passes_nothing_and_a_healthy_one_fails_nothing(
     measure: Measure, profile: Profile, id: str
 ) -> None:
-    requirement = profile[id].planned(Plan.SMOKE)
+    requirement = profile[id].planned(profile[id].smoke)
     run = measure(requirement.traffic, requirement.smoke)
     for judged in judge(run, requirement, Plan.SMOKE):
         assert (judged.verdict, judged.word) == (Verdict.INCONCLUSIVE, "DEMONSTRATED")
