@@ -1,15 +1,19 @@
 """The tap's clock, mapped to the host's: a foreign clock with its own epoch, offset and drift.
 
-The tap states when a frame had reached it (ingress). The kernel states when the same frame left the
-sender. Both name the same instant, up to the stamping floor, so each frame that carries both is a
-reading of one clock against the other; a line through the readings maps the tap's release times to
-the host's realtime clock. What is left over is the stamping floor as observed, frame by frame.
+Each frame that has the time of one instant on both clocks is a reading of one against the other; a
+line through the readings maps the tap's times to the host's realtime clock.
+
+A tap that states when a frame had reached it (ingress) names the instant at which the kernel saw
+the same frame leave the sender, up to the stamping floor; what is left over is that floor as
+observed, frame by frame. A passive tap in front of the receiving port only states when the frame
+passed. The kernel's receive stamp of it follows by the latency of the card and its interrupt; the
+map takes the median of that into its offset, so it is as uncertain as that median is large.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +32,7 @@ class TrailerMap:
     offset_ns: int  #: host minus trailer, at the origin; the epochs' difference included
     drift: float  #: host nanoseconds gained per trailer nanosecond; 0 where none was seen
     pairs: int  #: frames that the map was fitted on
+    instant: Literal["sending", "arrival"] = "sending"  #: which of the kernel's stamps they hold
 
     def to_host(self, trailer_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Trailer times on the host's realtime clock; `NOT_TAKEN` stays so."""
@@ -66,7 +71,9 @@ def fit(trailer_ns: NDArray[np.int64], host_ns: NDArray[np.int64]) -> TrailerMap
 
 
 def fit_trailer_map(sent: Table, arrived: Table, *, flow: int) -> TrailerMap | None:
-    """The map from the frames of `flow` that carry a sound trailer and a kernel TX stamp.
+    """The map from the frames of `flow` that carry a sound trailer and the kernel's stamp of it.
+
+    That is the stamp of sending where the tap states an ingress, else that of arrival.
 
     Args:
         sent: `SENT` rows.
@@ -79,12 +86,16 @@ def fit_trailer_map(sent: Table, arrived: Table, *, flow: int) -> TrailerMap | N
     """
     stamped = sent[(sent["flow"] == flow) & taken(sent["tx_kernel_ns"])]
     unfit = DAMAGED | UNREADABLE | TRAILER_BAD
-    sound = arrived[
-        (arrived["flow"] == flow)
-        & ((arrived["flags"] & unfit) == 0)
-        & taken(arrived["trailer_ingress_ns"])
-    ]
+    sound = arrived[(arrived["flow"] == flow) & ((arrived["flags"] & unfit) == 0)]
+    passive = not taken(sound["trailer_ingress_ns"]).any()
+    if passive:
+        sound = sound[taken(sound["trailer_release_ns"]) & taken(sound["rx_kernel_ns"])]
+    else:
+        sound = sound[taken(sound["trailer_ingress_ns"])]
     seq, first = np.unique(sound["seq"], return_index=True)
+    if passive:
+        tap, host = sound["trailer_release_ns"][first], sound["rx_kernel_ns"][first]
+        return replace(fit(tap, host), instant="arrival") if first.size else None
     _, there, here = np.intersect1d(stamped["seq"], seq, return_indices=True)
     if here.size == 0:
         return None

@@ -18,6 +18,9 @@ PathKind = Literal["device-edge", "device-device", "device-cloud"]
 Side = Literal["device", "edge", "cloud"]
 """Where a port is attached: behind a CPE, at the edge (MEC, N6), or in the central cloud."""
 
+TapFormat = Literal["hil", "metawatch", "hpt"]
+"""The trailers that can be read: that of the simulated cell, and those of taps on the market."""
+
 Name = Annotated[
     str, Shape(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, '_', '.' and '-', as in 'plc1'")
 ]
@@ -58,7 +61,7 @@ class PortConfig(Model):
     gateway: Host | None = None
     """Next hop towards the other ports; absent: taken from the routes of the host."""
 
-    tap: Literal["hil"] | None = None
+    tap: TapFormat | None = None
     """Format of the timestamp trailers that a tap leaves on the frames received here."""
 
     observe: bool = False

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from hil.samples import accounting
-from hil.samples.measurement import Budget, Counts, Measurement, Timing, Window
-from hil.samples.table import SPOILED, Table, taken
-from hil.samples.trailer_clock import TrailerMap, fit_trailer_map, observed_floor_ns
+from hil.samples.measurement import Counts, Measurement, Window
+from hil.samples.table import Table
+from hil.samples.trailer_clock import fit_trailer_map
+from hil.traffic.budget import draw_up
 from hil.traffic.compile import Compiled
 from hil.traffic.flow import Flow
-from hil.units import format_duration
+from hil.traffic.sources import choose_timing, spoil_held_up
 from hil.wire import probe
-
-#: A tap's ingress and the kernel's own stamp of the same frame may be this far apart; a frame that
-#: was held up on this host in between tells nothing about the network.
-SAME_INSTANT_NS: Final = 100_000
-
-#: Half-widths of the error of a software stamp that was not calibrated, as assumed (JCGM 100 4.3).
-_VETH_NS: Final = 5_000
-_NIC_NS: Final = 50_000
-_HOP_NS: Final = 1_000
-_MOST_TRAILERS_BAD: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +54,7 @@ def assemble(
     windows = [Window(**each) for each in run.receiver["clock"]["steps"]]
     samples = accounting.spoil(samples, windows)
     if timing.rx == "trailer":
-        _spoil_held_up(samples)
+        spoil_held_up(samples, clock_map)
     return Measurement(
         id=measurement_id(run.run, number),
         flow=flow.name,
@@ -78,7 +67,7 @@ def assemble(
         samples=samples,
         counts=counts,
         timing=timing,
-        budget=_budget(flow, samples, timing, clock_map, run),
+        budget=draw_up(flow, samples, timing, clock_map, run.receiver),
         spoiled=tuple(windows),
         conditions=_conditions(flow, made, port, run),
         invalid=_invalid(flow, counts, port, run),
@@ -90,92 +79,6 @@ def assemble(
 def measurement_id(run: int, number: int) -> str:
     """The name of a measurement, also of its files."""
     return f"{run:016x}-{number}"
-
-
-def choose_timing(samples: Table, counts: Counts) -> Timing:
-    """The best source of either time that the samples have: trailer, kernel, then user.
-
-    A source of which more than half of the times are missing is none.
-    """
-    came = samples["copies"] > 0
-    left = taken(samples["tx_user_ns"])
-    tx_kernel = int(taken(samples["tx_kernel_ns"])[left].sum()) * 2 > int(left.sum())
-    for source in ("trailer", "kernel"):
-        found = int(taken(samples[f"rx_{source}_ns"])[came].sum())
-        if counts.received and found > _MOST_TRAILERS_BAD * counts.received:
-            return Timing("kernel" if tx_kernel else "user", source)
-    if not counts.received:
-        return Timing("kernel" if tx_kernel or not left.any() else "user", "kernel")
-    return Timing("kernel" if tx_kernel else "user", "user")
-
-
-def _spoil_held_up(samples: Table) -> None:
-    """Flag samples whose two stamps of the same instant disagree."""
-    ingress, left = samples["ingress_ns"], samples["tx_kernel_ns"]
-    both = taken(ingress) & taken(left)
-    apart = np.abs(np.where(both, ingress, 0) - np.where(both, left, 0))
-    samples["flags"][both & (apart > SAME_INSTANT_NS)] |= SPOILED
-
-
-def _budget(
-    flow: Flow, samples: Table, timing: Timing, clock_map: TrailerMap | None, run: Taken
-) -> Budget:
-    rate_ppm = float(run.receiver["clock"]["rate_ppm"])
-    sent, received = samples[timing.tx_column], samples[timing.rx_column]
-    known = taken(sent) & taken(received)
-    longest = int(np.abs(received[known] - sent[known]).max()) if known.any() else 0
-    rate_ns = rate_ppm * 1e-6 * longest
-    sources = [
-        f"rate of the host's clock: {rate_ppm:.2f} ppm against CLOCK_MONOTONIC_RAW, over the "
-        f"longest delay of {format_duration(longest)}",
-    ]
-    if timing.rx == "trailer" and clock_map is not None:
-        clean = samples[(samples["flags"] & SPOILED) == 0]
-        sources.append(
-            f"tap's clock mapped to the host's through {clock_map.pairs:,} frames; the time from "
-            f"the kernel's stamp to the tap, at most {_HOP_NS / 1000:g} us, is not told from offset"
-        )
-        sources.append("floor: the tap's ingress against the kernel's TX stamp of the same frame")
-        floor = observed_floor_ns(clean)
-        if not floor.size:
-            floor = np.array([SAME_INSTANT_NS], np.int64)
-        return Budget(
-            common_mode_ns=round(2 * np.hypot(rate_ns, _HOP_NS) / np.sqrt(3)),
-            floor_ns=floor,
-            sources=tuple(sources),
-        )
-    if flow.tx.touches(flow.rx):
-        sources.append(
-            "both ports are ends of one veth pair: both stamps fall inside one send call, so the "
-            "delay is an artefact of the host and not a transport delay"
-        )
-    if flow.floor is not None and timing == Timing("kernel", "kernel"):
-        sources.append(flow.floor.words)
-        if flow.floor.floor_ns.size:
-            return Budget(
-                common_mode_ns=round(2 * rate_ns / np.sqrt(3)),
-                floor_ns=flow.floor.floor_ns,
-                sources=tuple(sources),
-            )
-    virtual = flow.tx.driver == flow.rx.driver == "veth"
-    half = _VETH_NS if virtual else _NIC_NS
-    if timing != Timing("kernel", "kernel"):
-        half = _user_half_ns(run)
-    sources.append(
-        f"floor: {'user' if 'user' in (timing.tx, timing.rx) else 'software'} stamps, not "
-        f"calibrated on these ports; assumed off by at most {format_duration(half)} (type B)"
-    )
-    return Budget(
-        common_mode_ns=round(2 * rate_ns / np.sqrt(3)),
-        floor_ns=np.array([half], np.int64),
-        sources=tuple(sources),
-    )
-
-
-def _user_half_ns(run: Taken) -> int:
-    """How far off a stamp taken by a process may be: the worst stall that was seen."""
-    worst = run.receiver["stalls"]["max_ns"]
-    return max(_NIC_NS, int(worst or 0) + 2_000_000)
 
 
 def _invalid(flow: Flow, counts: Counts, port: Mapping[str, Any], run: Taken) -> tuple[str, ...]:

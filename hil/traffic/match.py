@@ -132,9 +132,12 @@ class Matcher:
         reading = self._tap.decode(tails)
         there = (batch.lengths <= batch.captured) & (batch.lengths > size)
         bare = batch.lengths - size
-        good = reading.good & there & ~self._stale(tails)
-        shorter = np.isin(bare, self._lengths) & ~np.isin(batch.lengths, self._lengths)
-        bodies = np.where(there & (reading.good | shorter), bare, batch.lengths)
+        fits = np.isin(bare, self._lengths)
+        # Without a seal, chance makes a trailer of any bytes: the length alone says there is one.
+        marked = reading.good if self._tap.sealed else reading.good & fits
+        good = marked & there & ~self._stale(tails)
+        shorter = fits & ~np.isin(batch.lengths, self._lengths)
+        bodies = np.where(there & (marked | shorter), bare, batch.lengths)
         return bodies, replace(reading, good=good)
 
     def _stale(self, tails: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import NOT_TAKEN, UNREADABLE, Table, taken
+from hil.samples.table import NOT_TAKEN, UNREADABLE, Table, difference_ns, taken
 from hil.units import format_duration
 
 _WINDOW: Final = 1 << 12
@@ -77,7 +77,7 @@ class Tally:
         places = _places(rows["seq"])
         self._came_in[places], self._came_in_by[places] = rows["rx_kernel_ns"], rows["seq"]
         release, ingress = rows["trailer_release_ns"], rows["trailer_ingress_ns"]
-        self._tapped[places] = np.where(taken(release), release - ingress, NOT_TAKEN)
+        self._tapped[places] = difference_ns(release, ingress)
 
     def progress(self) -> FlowProgress:
         """The flow so far; a tap's own word of a delay goes before the kernel's stamps."""

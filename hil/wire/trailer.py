@@ -1,7 +1,9 @@
 """Timestamp trailers: what a tap appends to a frame, and how a receiver reads it back.
 
-A timestamping tap appends to each frame the time it saw it, on the tap's own clock. The format
-`hil` is the one the virtual cell leaves on probe frames at the tester's ports, 32 bytes,
+A timestamping tap appends to each frame the time it saw it, on the tap's own clock. The formats of
+taps on the market are tables of fields (`LAYOUTS`), read by one reader; they say when the frame
+passed and nothing else. The format `hil` says more, and proves itself by a checksum. It is the one
+the virtual cell leaves on probe frames at the tester's ports, 32 bytes,
 little-endian, after the last byte of the frame::
 
     0  release_ns  i64   when the model released the frame; TAI, the tap's own clock
@@ -22,11 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hil.samples.table import NOT_TAKEN
 from hil.wire.crc import Crc32
 
 MAGIC: Final = int.from_bytes(b"hilt", "big")
@@ -55,13 +59,15 @@ _crc = Crc32(28)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the trailers of n frames say, arrays of n; only rows with `good` mean anything."""
+    """What the trailers of n frames say, arrays of n; only rows with `good` mean anything.
 
-    good: NDArray[np.bool_]  #: the trailer is there and undamaged
-    release_ns: NDArray[np.int64]  #: on the tap's clock
-    ingress_ns: NDArray[np.int64]  #: on the tap's clock
+    What a format does not state is `NOT_TAKEN`.
+    """
+
+    good: NDArray[np.bool_]  #: the trailer is there and, as far as its format can tell, undamaged
+    release_ns: NDArray[np.int64]  #: when the tap let the frame go, on the tap's clock
+    ingress_ns: NDArray[np.int64]  #: when the frame had reached the tap, on the tap's clock
     lateness_ns: NDArray[np.int64]  #: real release after the stated one
-    seq: NDArray[np.int64]
     flags: NDArray[np.int64]
 
 
@@ -107,22 +113,112 @@ def decode(tails: NDArray[np.uint8]) -> Reading:
         release_ns=release,
         ingress_ns=release - rows["delay_ns"].astype(np.int64),
         lateness_ns=rows["lateness_ns"].astype(np.int64),
-        seq=rows["seq"].astype(np.int64),
         flags=rows["flags"].astype(np.int64),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One unsigned field of a tap's trailer, in network byte order.
+
+    A field of a time says what one unit of it is worth: ``worth_ns / 2**shift`` nanoseconds. A
+    value over `most`, or with a bit of `refused` set, makes the trailer unfit.
+    """
+
+    name: str
+    at: int
+    size: int
+    worth_ns: int = 0
+    shift: int = 0
+    most: int | None = None
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The trailer of a passive tap: it follows the frame's own FCS, which it keeps as a field."""
+
+    size: int
+    fields: tuple[Field, ...]
+    source: str  #: where the layout is published
+
+
+#: Trailers of taps on the market. A trailer with extensions has no fixed length and is refused.
+LAYOUTS: Final[Mapping[str, Layout]] = {
+    "metawatch": Layout(
+        size=16,
+        fields=(
+            Field("original FCS", 0, 4),
+            Field("seconds", 4, 4, worth_ns=1_000_000_000),
+            Field("nanoseconds", 8, 4, worth_ns=1, most=999_999_999),
+            Field("flags", 12, 1, refused=0x12),  # extensions; time degraded
+            Field("device", 13, 2),
+            Field("port", 15, 1),
+        ),
+        source="Arista 7130 MetaWatch, as Wireshark's dissector `metamako` has it",
+    ),
+    "hpt": Layout(
+        size=16,
+        fields=(
+            Field("original FCS", 0, 4),
+            Field("device", 4, 1),
+            Field("port", 5, 1),
+            Field("seconds", 6, 4, worth_ns=1_000_000_000),
+            Field("fraction", 10, 5, worth_ns=1_000_000_000, shift=40),
+            Field("reserved", 15, 1),
+        ),
+        source="Cisco Nexus 3550 HPT (ExaLINK Fusion), as Wireshark's dissector `exablaze` has it",
+    ),
+}
+
+
+def read_fields(layout: Layout, tails: NDArray[np.uint8]) -> Reading:
+    """What the last `layout.size` bytes of each frame, shape (n, size), say by a table of fields.
+
+    Such a trailer has no checksum of its own: a wrong byte shows only where a field leaves its
+    range.
+    """
+    count = len(tails)
+    good, time_ns = np.ones(count, np.bool_), np.zeros(count, np.int64)
+    for field in layout.fields:
+        value = np.zeros(count, np.int64)
+        for place in range(field.at, field.at + field.size):
+            value = value << 8 | tails[:, place]
+        good &= (value & field.refused) == 0
+        if field.most is not None:
+            good &= value <= field.most
+        time_ns += _worth(value, field)
+    absent = np.full(count, NOT_TAKEN, np.int64)
+    return Reading(good, time_ns, absent, absent, np.zeros(count, np.int64))
+
+
+def _worth(value: NDArray[np.int64], field: Field) -> NDArray[np.int64]:
+    """The nanoseconds that a field stands for, rounded down; in two parts, to stay in 64 bits."""
+    low = max(0, field.shift - 30)
+    high, rest = value >> low, value & ((1 << low) - 1)
+    return (high * field.worth_ns + (rest * field.worth_ns >> low)) >> (field.shift - low)
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """A tap's trailer: how many bytes it appends and how to read them.
 
-    `decode` takes the last `size` bytes of n frames, shape (n, size).
+    `decode` takes the last `size` bytes of n frames, shape (n, size). A format is `sealed` where a
+    trailer proves by magic number and checksum that it is one; else only the length of a frame says
+    whether it has a trailer.
     """
 
     name: str
     size: int
     decode: Callable[[NDArray[np.uint8]], Reading]
+    sealed: bool = False
 
 
 #: Known trailer formats by the name a testbed gives them (`tap: hil`).
-FORMATS: Final[Mapping[str, Format]] = {"hil": Format("hil", SIZE, decode)}
+FORMATS: Final[Mapping[str, Format]] = {
+    "hil": Format("hil", SIZE, decode, sealed=True),
+    **{
+        name: Format(name, layout.size, partial(read_fields, layout))
+        for name, layout in LAYOUTS.items()
+    },
+}

@@ -151,6 +151,39 @@ def test_a_frame_held_up_before_the_tap_is_spoiled_and_not_in_the_floor() -> Non
     assert found.budget.floor_ns.max() < 100_000
 
 
+def passive() -> Any:
+    """What a tap in front of the receiving port leaves: when each frame passed, nothing else."""
+    rows = arrived()
+    jitter = np.random.default_rng(3).integers(0, 8_000, COUNT)
+    rows["trailer_release_ns"] = rows["rx_kernel_ns"] + TAI
+    rows["rx_kernel_ns"] += 6_000 + jitter
+    return rows
+
+
+def test_a_passive_tap_takes_the_hosts_jitter_away_and_its_latency_is_an_uncertainty() -> None:
+    found = measured(sent(), passive(), tap="metawatch")
+    assert (found.timing.tx, found.timing.rx) == ("kernel", "trailer")
+    assert np.ptp(found.delay_ns) < 200, "of 8 us of jitter at the kernel"
+    off = abs(float(np.median(found.delay_ns)) - (DELAY + 5_000))
+    assert 4_000 < off < 12_000, "the median latency of the host is in the map"
+    assert found.budget.common_mode_ns > 5_000
+    assert "median time from the tap" in " ".join(found.budget.sources)
+
+
+def test_a_trailer_that_is_not_of_its_frame_is_spoiled() -> None:
+    rows = passive()
+    rows["trailer_release_ns"][9] = rows["trailer_release_ns"][3]
+    found = measured(sent(), rows, tap="hpt")
+    assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [9]
+
+
+def test_a_frame_cannot_arrive_before_the_tap_let_it_go() -> None:
+    rows = arrived(trailers=True)
+    rows["trailer_release_ns"][5] += 4_000_000
+    found = measured(sent(), rows, tap="hil")
+    assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [5]
+
+
 def test_late_processes_spoil_nothing() -> None:
     run = home()
     run.receiver["stalls"].update(max_ns=50_000_000, count=40)

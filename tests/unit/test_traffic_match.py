@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -49,8 +51,9 @@ def frames(*sequences: int, flow: int = 1, run: int = RUN, flags: int = 0) -> An
     return rows
 
 
-def matcher(tap: bool = False, **changes: Any) -> Matcher:
-    made = Matcher(RUN, [expected(**changes)], trailer.FORMATS["hil"] if tap else None)
+def matcher(tap: bool | str = False, **changes: Any) -> Matcher:
+    name = "hil" if tap is True else tap
+    made = Matcher(RUN, [expected(**changes)], trailer.FORMATS[name] if name else None)
     made.start_ns = START
     return made
 
@@ -173,6 +176,56 @@ def test_a_stale_trailer_is_seen_across_batches() -> None:
     assert match(rows, by=made).rows["flags"].tolist() == [0]
     rows[:, :LENGTH] = frames(2)
     assert match(rows, by=made).rows["flags"].tolist() == [TRAILER_BAD]
+
+
+def metawatch(rows: Any, second: int = 1_700_000_000) -> Any:
+    """Frames as they come from a tap that appends when each passed, a microsecond apart."""
+    marks = [
+        struct.pack(">IIIBHB", zlib.crc32(row.tobytes()), second, k * 1000, 1, 9, 2)
+        for k, row in enumerate(rows)
+    ]
+    tails = np.frombuffer(b"".join(marks), np.uint8).reshape(len(rows), 16)
+    return np.concatenate([rows, tails], axis=1)
+
+
+def test_a_taps_trailer_of_the_market_is_read_and_is_no_part_of_the_frame() -> None:
+    found = match(metawatch(frames(1, 2)), by=matcher("metawatch"))
+    assert found.rows["flags"].tolist() == [0, 0]
+    assert found.rows["size"].tolist() == [LENGTH + 14] * 2
+    assert found.rows["trailer_release_ns"].tolist() == [START, START + 1000]
+    assert (found.rows["trailer_ingress_ns"] == NOT_TAKEN).all()
+
+
+@given(missing=st.sets(st.integers(0, 9)), stale=st.sets(st.integers(1, 9)))
+def test_missing_and_stale_trailers_of_the_market_are_bad_and_cost_no_frame(
+    missing: set[int], stale: set[int]
+) -> None:
+    rows = metawatch(frames(*range(10)))
+    lengths = [LENGTH if k in missing else LENGTH + 16 for k in range(10)]
+    for k in sorted(stale):
+        rows[k, LENGTH:] = rows[k - 1, LENGTH:]
+    found = match(rows, lengths, by=matcher("metawatch"))
+    assert found.rows["seq"].tolist() == list(range(10))
+    bad = [bool(flags) for flags in found.rows["flags"]]
+    seen_before = {k for k in stale if k - 1 not in missing}
+    assert bad == [k in missing or k in seen_before for k in range(10)]
+
+
+@given(place=st.integers(0, 15), change=st.integers(1, 255))
+def test_a_corrupt_trailer_never_makes_a_frame_another(place: int, change: int) -> None:
+    rows = metawatch(frames(1, 2))
+    rows[0, LENGTH + place] ^= change
+    found = match(rows, by=matcher("metawatch"))
+    assert found.rows["seq"].tolist() == [1, 2]
+    assert set(found.rows["flags"].tolist()) <= {0, TRAILER_BAD}
+    assert found.rows["flags"][1] == 0
+
+
+def test_a_frame_without_a_trailer_is_not_cut_by_chance() -> None:
+    """Its own last bytes could be read as a time; that its length is whole says they are none."""
+    found = match(frames(1, 2), by=matcher("hpt"))
+    assert found.rows["flags"].tolist() == [TRAILER_BAD, TRAILER_BAD]
+    assert found.rows["size"].tolist() == [LENGTH + 14] * 2
 
 
 def udp_packet() -> Any:

@@ -209,7 +209,8 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
          " as in 192.0.2.1; got '192.0.2.0/24'"),
         ("side: edge, address", "side: «mec, address", "ports.mec.side: wants one of 'device',"
          " 'edge' or 'cloud'; got 'mec'"),
-        ("tap: hil", "tap: «hill", "ports.mec.tap: wants 'hil'; got 'hill'; did you mean 'hil'?"),
+        ("tap: hil", "tap: «hill", "ports.mec.tap: wants one of 'hil', 'metawatch'"
+         " or 'hpt'; got 'hill'; did you mean 'hil'?"),
         ("ran/n3,", "«enp1s0,", "ports.n3.interface: port 'a' has this interface already; one port"
          " an interface"),
         ("ran/n3,", "«a b/c,", "ports.n3.interface: wants IFACE or NETNS/IFACE, as in 'enp3s0' or"
