@@ -11,8 +11,11 @@ from hil.targets import (
     Forecast,
     GoodputTarget,
     LevelTarget,
+    OnOff,
     Periodic,
+    Poisson,
     Profile,
+    Replay,
     Requirement,
     ShiftTarget,
     SpanTarget,
@@ -51,6 +54,19 @@ def traffic(offered: Traffic) -> str:
             f"{format_duration(offered.interval_ns)} in packets of "
             f"{format_size(offered.packet_size)}"
         )
+    elif isinstance(offered, Poisson):
+        what = (
+            f"{format_size(offered.size)} at random, each {format_duration(offered.interval_ns)} "
+            f"on average"
+        )
+    elif isinstance(offered, OnOff):
+        what = (
+            f"{format_size(offered.size)} each {format_duration(offered.interval_ns)} for "
+            f"{format_duration(offered.on_ns)}, then none for {format_duration(offered.off_ns)} "
+            f"({offered.lengths})"
+        )
+    elif isinstance(offered, Replay):
+        what = f"gaps and sizes of {offered.file.name}"
     else:
         what = f"video of {offered.fps:g} frames a second in packets of " + format_size(
             offered.packet_size

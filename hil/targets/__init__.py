@@ -15,7 +15,17 @@ from hil.targets.target import (
     ValueTarget,
     WithinTarget,
 )
-from hil.targets.traffic import Burst, PathKind, Periodic, QosFlow, Traffic, Video
+from hil.targets.traffic import (
+    Burst,
+    OnOff,
+    PathKind,
+    Periodic,
+    Poisson,
+    QosFlow,
+    Replay,
+    Traffic,
+    Video,
+)
 
 __all__ = [
     "Burst",
@@ -24,11 +34,14 @@ __all__ = [
     "GoodputTarget",
     "LevelTarget",
     "Loop",
+    "OnOff",
     "PathKind",
     "Periodic",
     "Plan",
+    "Poisson",
     "Profile",
     "QosFlow",
+    "Replay",
     "Requirement",
     "ShiftTarget",
     "Source",

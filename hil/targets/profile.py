@@ -98,7 +98,7 @@ def load_profile(name: str = "5gdn", *, strict: bool = True) -> Profile:
     path = _find(name)
     document = read(path)
     faults: list[Fault] = list(document.faults)
-    profile = document.check(Profile, faults)
+    profile = document.check(Profile, faults, context={"directory": path.parent})
     if profile is not None:
         faults += _cross_faults(profile, document, strict=strict)
     if faults or profile is None:

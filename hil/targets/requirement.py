@@ -85,10 +85,10 @@ class Requirement(Model):
     @property
     def items(self) -> Items:
         """What is counted."""
-        if isinstance(self.traffic, Periodic):
-            return "packets"
         if isinstance(self.traffic, Burst | Video):
             return "frames"
+        if self.traffic is not None:
+            return "packets"
         return "readings" if self.targets[0].metric in _VALUES else "loops"
 
     def target(self, id: str) -> Any:

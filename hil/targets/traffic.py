@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Final, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from hil.document import Duration, Model, Rate, Share, Size
 from hil.samples.table import PLANNED, Table
+from hil.targets.recording import Recorded, beside, recorded
 from hil.units import format_duration, format_rate, format_size, parse_rate
 
 Span = Annotated[Duration, Field(gt=0)]
@@ -108,6 +110,10 @@ class Pattern(Model):
     note: str = ""
     """Why these figures."""
 
+    #: A grid meets few phases by itself and is offered on more of them; what comes at random, or
+    #: as it was recorded, is left as it is.
+    _on_grid: ClassVar[bool] = True
+
     @property
     def overhead_bytes(self) -> int:
         """Bytes of a packet that carry no application data."""
@@ -129,15 +135,16 @@ class Pattern(Model):
         count = self.count if count is None else count
         if count is None or count < 1:
             raise ValueError(f"a schedule needs at least one packet or frame; got {count}")
-        starts, interval_ns = self._grid(count)
-        phases = phases_ns(interval_ns, self.phase_period_ns, self.strata, seed)
-        block = np.arange(count, dtype=np.int64) * min(len(phases), count) // count
-        starts = starts + phases[block]
+        starts, interval_ns = self._grid(count, seed)
+        if self._on_grid:
+            phases = phases_ns(interval_ns, self.phase_period_ns, self.strata, seed)
+            block = np.arange(count, dtype=np.int64) * min(len(phases), count) // count
+            starts = starts + phases[block]
         stratum = starts % self.phase_period_ns * self.strata // self.phase_period_ns
         return self._packets(starts, stratum, seed)
 
     @abstractmethod
-    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         """Where `count` packets or frames begin, before any phase, and how far apart."""
 
     @abstractmethod
@@ -168,10 +175,9 @@ def phases_ns(interval_ns: int, period_ns: int, strata: int, seed: int) -> NDArr
     return phases
 
 
-class Periodic(Pattern):
-    """One packet each interval: cyclic control, status, pose."""
+class _Single(Pattern):
+    """Traffic of which each packet stands alone, all of one size."""
 
-    pattern: Literal["periodic"] = "periodic"
     size: Size
     """The packet."""
 
@@ -179,7 +185,7 @@ class Periodic(Pattern):
     """From one packet to the next."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Periodic:
+    def _possible(self) -> Self:
         self._check_packet(self.size, "size")
         return self
 
@@ -188,16 +194,128 @@ class Periodic(Pattern):
         """Mean offered rate in bits per second."""
         return self.size * 8e9 / self.interval_ns
 
-    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+        return _alone(starts, stratum, np.full(len(starts), self.size, np.int64))
+
+
+def _alone(
+    starts: NDArray[np.int64], stratum: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> Table:
+    """The plan of packets that stand alone."""
+    planned = np.zeros(len(starts), PLANNED)
+    planned["seq"] = planned["frame"] = np.arange(len(starts))
+    planned["stratum"] = stratum
+    planned["size"] = sizes
+    planned["offset_ns"] = starts
+    return planned
+
+
+class Periodic(_Single):
+    """One packet each interval: cyclic control, status, pose."""
+
+    pattern: Literal["periodic"] = "periodic"
+
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         return np.arange(count, dtype=np.int64) * self.interval_ns, self.interval_ns
 
+
+class Poisson(_Single):
+    """Packets at random, independent of each other: alarms, requests, many senders together.
+
+    The gaps are exponential with a mean of `interval` (a Poisson process; RFC 2330 11.1.1 on why
+    such a stream samples a path without bias).
+    """
+
+    pattern: Literal["poisson"] = "poisson"
+    _on_grid: ClassVar[bool] = False
+
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
+        draw = np.random.default_rng([seed, 0x504F4953])
+        gaps = draw.exponential(self.interval_ns, count)
+        return np.rint(np.cumsum(gaps) - gaps[0]).astype(np.int64), self.interval_ns
+
+
+class OnOff(_Single):
+    """Packets each interval for a time, then none for a time, and again: a machine at work.
+
+    A period of sending starts with a packet; the next one starts `on` + `off` later, or, with
+    `lengths: exponential`, after exponential spans with these means.
+    """
+
+    pattern: Literal["on-off"] = "on-off"
+    on_ns: Span
+    """How long packets are sent."""
+
+    off_ns: Span
+    """How long none is sent."""
+
+    lengths: Literal["fixed", "exponential"] = "fixed"
+    """Whether both spans are always the same, or drawn."""
+
+    @property
+    def rate_bps(self) -> float:
+        """Mean offered rate in bits per second."""
+        in_a_row = -(-self.on_ns // self.interval_ns)
+        return in_a_row * self.size * 8e9 / (self.on_ns + self.off_ns)
+
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
+        index = np.arange(count, dtype=np.int64)
+        if self.lengths == "fixed":
+            in_a_row = -(-self.on_ns // self.interval_ns)
+            turn = self.on_ns + self.off_ns
+            return index // in_a_row * turn + index % in_a_row * self.interval_ns, self.interval_ns
+        draw = np.random.default_rng([seed, 0x4F4E4F46])
+        # No period is without a packet, so there are at most `count` of them.
+        on, off = draw.exponential(self.on_ns, count), draw.exponential(self.off_ns, count)
+        packets = np.ceil(on / self.interval_ns).astype(np.int64)
+        starts, last = np.cumsum(on + off) - (on + off), np.cumsum(packets)
+        period = np.searchsorted(last, index, side="right")
+        packet = index - (last[period] - packets[period])
+        offsets = starts[period] + packet * self.interval_ns
+        return np.rint(offsets).astype(np.int64), self.interval_ns
+
+
+class Replay(Pattern):
+    """The gaps and sizes of a capture (pcap or pcapng), sent again as probes.
+
+    Each packet carries a probe in place of what was captured, so that it can be told from all
+    others; one that is too small for a probe is enlarged. A longer run repeats the capture.
+    """
+
+    pattern: Literal["replay"] = "replay"
+    file: Annotated[Path, BeforeValidator(beside), Field(strict=False)]
+    """The capture; a relative path is beside the file that names it."""
+
+    _on_grid: ClassVar[bool] = False
+    _recorded: Recorded = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self._recorded = recorded(self.file)
+        return self
+
+    @property
+    def interval_ns(self) -> int:
+        """The mean gap of the capture."""
+        return self._recorded.interval_ns
+
+    @property
+    def rate_bps(self) -> float:
+        """Mean offered rate in bits per second."""
+        return float(self._sizes().mean()) * 8e9 / self.interval_ns
+
+    def _sizes(self) -> NDArray[np.int64]:
+        link = HEADER["ethernet"] if self.layer == "udp" else 0
+        return np.maximum(self._recorded.sizes - link, SMALLEST[self.layer])
+
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
+        offsets = self._recorded.offsets_ns
+        turn, packet = np.divmod(np.arange(count, dtype=np.int64), len(offsets))
+        lasts = int(offsets[-1]) + self.interval_ns
+        return turn * lasts + offsets[packet], self.interval_ns
+
     def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
-        planned = np.zeros(len(starts), PLANNED)
-        planned["seq"] = planned["frame"] = np.arange(len(starts))
-        planned["stratum"] = stratum
-        planned["size"] = self.size
-        planned["offset_ns"] = starts
-        return planned
+        return _alone(starts, stratum, np.resize(self._sizes(), len(starts)))
 
 
 class _Framed(Pattern):
@@ -277,7 +395,7 @@ class Burst(_Framed):
         """Mean offered rate of application data in bits per second."""
         return self.frame_size * 8e9 / self.interval_ns
 
-    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         return np.arange(count, dtype=np.int64) * self.interval_ns, self.interval_ns
 
     def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
@@ -314,7 +432,7 @@ class Video(_Framed):
         """From the start of a frame to the start of the next, rounded; the grid itself is not."""
         return round(1e9 / self.fps)
 
-    def _grid(self, count: int) -> tuple[NDArray[np.int64], int]:
+    def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         starts = np.rint(np.arange(count, dtype=np.int64) * (1e9 / self.fps))
         return starts.astype(np.int64), self.interval_ns
 
@@ -329,5 +447,7 @@ class Video(_Framed):
         return np.maximum(np.rint(factors * (self.rate_bps / 8 / self.fps)), 1).astype(np.int64)
 
 
-Traffic = Annotated[Periodic | Burst | Video, Field(discriminator="pattern")]
+Traffic = Annotated[
+    Periodic | Burst | Video | Poisson | OnOff | Replay, Field(discriminator="pattern")
+]
 """Any traffic, told apart by its `pattern`."""

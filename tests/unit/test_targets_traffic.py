@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hil.samples.table import PLANNED
-from hil.targets import Burst, Periodic, Video
+from hil.targets import Burst, OnOff, Periodic, Poisson, Replay, Video
 from hil.targets.traffic import phases_ns
 
 MS = 1_000_000
@@ -143,3 +145,70 @@ def test_a_schedule_needs_to_know_how_much() -> None:
 
 def test_small_packets_fit_an_ethernet_frame_of_their_own() -> None:
     assert periodic(size="60 B", layer="ethernet").schedule(1)["size"][0] == 60
+
+
+def test_random_arrivals_have_the_stated_mean_and_are_the_same_for_the_same_seed() -> None:
+    """A Poisson process: mean and standard deviation of its gaps are equal; no phase favoured."""
+    random = Poisson(size="100 B", interval="1 ms")
+    planned = random.schedule(20_000, seed=5)
+    gaps = np.diff(planned["offset_ns"])
+    assert planned["offset_ns"][0] == 0
+    assert (gaps >= 0).all()
+    assert gaps.mean() == pytest.approx(MS, rel=0.05)
+    assert gaps.std() == pytest.approx(MS, rel=0.05)
+    assert np.bincount(planned["stratum"]) == pytest.approx(2000, rel=0.15)
+    assert (planned == random.schedule(20_000, seed=5)).all()
+    assert (planned != random.schedule(20_000, seed=6)).any()
+
+
+def test_a_machine_that_works_and_rests_keeps_both_spans() -> None:
+    fields: dict[str, Any] = {"size": "100 B", "interval": "2 ms", "on": "9 ms", "off": "21 ms"}
+    machine = OnOff(**fields, strata=1)
+    offsets = machine.schedule(15)["offset_ns"]
+    offsets = offsets - offsets[0]
+    assert offsets.tolist() == [30 * MS * turn + 2 * MS * k for turn in range(3) for k in range(5)]
+    assert machine.rate_bps == pytest.approx(5 * 800 / 0.030)
+    drawn = OnOff(**fields, lengths="exponential").schedule(30_000, seed=1)["offset_ns"]
+    gaps = np.diff(drawn)
+    assert (gaps > 0).all()
+    pauses = gaps[gaps != 2 * MS]
+    assert len(gaps) / len(pauses) == pytest.approx(1 / (1 - math.exp(-2 / 9)), rel=0.05)
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """Four frames, 1, 3 and 2 ms apart, of 80, 60, 1514 and 200 B."""
+    from scapy.layers.l2 import Ether
+    from scapy.utils import PcapWriter
+
+    path = tmp_path / "line.pcap"
+    with PcapWriter(str(path), nano=True, linktype=1) as writer:
+        for at_ms, size in ((0, 80), (1, 60), (4, 1514), (6, 200)):
+            frame = Ether(bytes(12) + b"\x08\x00" + bytes(size - 14))
+            frame.time = 1_700_000_000 + at_ms / 1000
+            writer.write(frame)
+    return path
+
+
+def test_a_capture_is_replayed_with_its_own_gaps_and_sizes(capture: Path) -> None:
+    planned = Replay(file=str(capture)).schedule(9)
+    assert np.diff(planned["offset_ns"]) == pytest.approx(
+        np.array([1, 3, 2, 2, 1, 3, 2, 2]) * MS, abs=1000
+    ), "scapy writes times through a float; the repetition follows after the mean gap"
+    assert planned["size"].tolist() == [68, 68, 1500, 186, 68, 68, 1500, 186, 68]
+    framed = Replay(file=str(capture), layer="ethernet").schedule(4)
+    assert framed["size"].tolist() == [80, 60, 1514, 200]
+
+
+def test_a_capture_that_cannot_be_replayed_is_named(tmp_path: Path, capture: Path) -> None:
+    text = tmp_path / "notes.pcap"
+    text.write_text("no capture")
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(capture.read_bytes()[:24])
+    for path, says in (
+        (tmp_path / "nothing.pcap", "No such file"),
+        (text, "cannot be read as a capture"),
+        (empty, "holds 0 packets"),
+    ):
+        with pytest.raises(ValidationError, match=says):
+            Replay(file=str(path))
