@@ -214,7 +214,8 @@ def _port(text: str, bench: Testbed | None) -> Port:
 
 
 def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
-    from hil.traffic import Flow, periodic
+    from hil.samples.planned import Regular
+    from hil.traffic import Flow
     from hil.traffic.floor import stored
 
     tx, rx = _port(options.tx, bench), _port(options.rx, bench)
@@ -223,7 +224,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         name="measure",
         tx=tx,
         rx=rx,
-        planned=periodic(request.count, request.interval_ns, request.size),
+        planned=Regular(request.count, request.interval_ns, request.size),
         layer=layer,
         direction=_direction(options.tx, bench),
         traffic={

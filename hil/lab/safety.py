@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hil.errors import RigError, UnsafeOperation
+from hil.samples.planned import last_row
 from hil.testbed import Testbed
 from hil.traffic import Flow
 from hil.units import format_rate
@@ -125,6 +126,7 @@ def permit(testbed: Testbed, flows: Sequence[Flow]) -> None:
 
 def _rate_bps(flow: Flow) -> int:
     """The mean rate of a flow over its schedule, its last packet's interval included."""
-    planned = flow.planned
-    span_ns = int(planned["offset_ns"][-1] - planned["offset_ns"][0]) + (flow.interval_ns or 0)
-    return int(planned["size"].sum() * 8e9 / span_ns) if span_ns else 0
+    plan = flow.plan
+    first, last = plan.rows(0, 1)["offset_ns"], last_row(plan)["offset_ns"]
+    span_ns = int(last[0] - first[0]) + (flow.interval_ns or 0)
+    return int(plan.bytes * 8e9 / span_ns) if span_ns else 0

@@ -26,6 +26,7 @@ import numpy as np
 
 from hil.samples import accounting, trailer_clock
 from hil.samples.measurement import Counts
+from hil.samples.planned import Held, from_description
 from hil.samples.table import (
     ARRIVED,
     CLOCK_OF,
@@ -302,8 +303,10 @@ def _recovered(files: Files) -> Recovered:
     flow = planned.metadata.get("flow")
     if not isinstance(flow, int):
         return Recovered(files, truncated, None, f"{files.planned}: names no flow")
+    described = planned.metadata.get("planned")
+    plan = from_description(described) if described is not None else Held(planned.rows)
     samples, counts = accounting.join(
-        accounting.offered(planned.rows, sent.rows, flow=flow),
+        accounting.offered(plan.rows(0, len(plan)), sent.rows, flow=flow),
         sent.rows,
         arrived.rows,
         flow=flow,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hil.samples import accounting
@@ -27,13 +27,15 @@ class Taken:
     receiver: Mapping[str, Any]
     host: Mapping[str, Any]  #: facts, and counters over the run
     together: tuple[tuple[str, str], ...] = ()  #: name and direction of each flow of the run
+    seen: tuple[Mapping[str, Any], ...] = ()  #: of each flow, counted while the run lasted
+    memory: Mapping[str, Any] = field(default_factory=dict)  #: held by the processes of the run
 
 
 def assemble(
     flow: Flow, number: int, made: Compiled, sent: Table, arrived: Table, run: Taken
 ) -> Measurement:
     """The measurement of flow `number` from its rows of `SENT` and `ARRIVED`."""
-    planned = flow.planned
+    planned = flow.plan.rows(0, len(flow.plan))
     if not run.complete:
         planned = accounting.offered(planned, sent, flow=number)
     tapped = flow.rx.tap is not None
@@ -69,7 +71,8 @@ def assemble(
         timing=timing,
         budget=draw_up(flow, samples, timing, clock_map, run.receiver),
         spoiled=tuple(windows),
-        conditions=_conditions(flow, made, port, run),
+        conditions=_conditions(flow, made, port, run)
+        | {"while_running": dict(run.seen[number]) if run.seen else {}, "memory": dict(run.memory)},
         invalid=_invalid(flow, counts, port, run),
         simulated=flow.simulated,
         complete=run.complete,

@@ -57,8 +57,7 @@ def compile_flow(flow: Flow, udp_port: int) -> Compiled:
     """
     flow.check()
     packet, routed = _packet(flow, udp_port)
-    sizes = np.unique(flow.planned["size"]).tolist()
-    templates = {size: _template(flow, packet, size) for size in sizes}
+    templates = {size: _template(flow, packet, size) for size in flow.plan.sizes}
     udp = packet.getlayer("UDP")
     return Compiled(
         templates=templates,

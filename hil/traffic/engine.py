@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import select
 import signal
@@ -18,10 +19,12 @@ from hil.clock import Deadline
 from hil.errors import Interrupted, RigError, UsageError
 from hil.samples import floor, store
 from hil.samples.measurement import Measurement
+from hil.samples.planned import last_row, stretches
 from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_counters, host_facts
+from hil.traffic.memory import MemoryCurve
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
 from hil.traffic.process import Child
 from hil.traffic.progress import Progress, Tally
@@ -153,6 +156,7 @@ class _Session:
     _published: deque[tuple[int, int]] = field(default_factory=deque)
     _sender: Child = field(init=False)
     _receiver: Child = field(init=False)
+    _memory: MemoryCurve = field(init=False)
     _start_ns: int = 0
     _shown_ns: int = 0
     _facts: dict[str, Any] = field(default_factory=dict)
@@ -175,17 +179,26 @@ class _Session:
             self._sender.expect("ready")
             undo.pop_all()
         self._facts["host"] = host_facts()
+        processes = {
+            "parent": os.getpid(),
+            "sender": self._sender.pid,
+            "receiver": self._receiver.pid,
+        }
+        self._memory = MemoryCurve(processes)
 
     def _open_streams(self) -> None:
         for number, (flow, files) in enumerate(zip(self.flows, self.files, strict=True)):
             about = {"flow": number, "name": flow.name, "traffic": dict(flow.traffic)}
-            with store.StreamWriter(files.planned, PLANNED, about) as planned:
-                planned.append(flow.planned)
+            described = flow.plan.described()
+            held = about if described is None else about | {"planned": dict(described)}
+            with store.StreamWriter(files.planned, PLANNED, held) as planned:
+                for rows in () if described is not None else stretches(flow.plan):
+                    planned.append(rows)
             for kind, dtype in (("sent", SENT), ("arrived", ARRIVED)):
                 writer = store.StreamWriter(files.stream(kind), dtype, about)
                 self._stack.callback(writer.close)
                 self._writers.setdefault(kind, []).append(writer)
-            self._tallies.append(Tally(flow.name, flow.planned["seq"]))
+            self._tallies.append(Tally(flow.name, len(flow.plan)))
 
     def _forget_streams(self) -> None:
         for files in self.files:
@@ -238,6 +251,8 @@ class _Session:
             receiver=report,
             host={"facts": self._facts["host"], "counters": counters},
             together=tuple((flow.name, flow.direction) for flow in self.flows),
+            seen=tuple(tally.report() for tally in self._tallies),
+            memory=self._memory.report(),
         )
 
     def _ports(self) -> list[Any]:
@@ -256,6 +271,7 @@ class _Session:
             list(self._receiver.hear())
         self._take_sent(everything=False)
         self._take_arrived()
+        self._memory.look(time.monotonic_ns())
         self._show()
 
     def _take_sent(self, *, everything: bool) -> None:
@@ -289,7 +305,7 @@ class _Session:
         if self.progress is None or now < self._shown_ns + _SHOW_NS:
             return
         self._shown_ns = now
-        last = max(int(flow.planned["offset_ns"][-1]) for flow in self.flows)
+        last = max(int(last_row(flow.plan)["offset_ns"][0]) for flow in self.flows)
         left = 0 if self._done else max(1, self._start_ns + last - now)
         self.progress(Progress(tuple(each.progress() for each in self._tallies), left))
 

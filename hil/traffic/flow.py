@@ -10,6 +10,7 @@ import numpy as np
 
 from hil.errors import UsageError
 from hil.samples.measurement import Direction
+from hil.samples.planned import Planned, planned
 from hil.samples.table import PLANNED, Table
 from hil.targets.traffic import SMALLEST, Layer
 from hil.traffic.floor import Floor
@@ -22,8 +23,9 @@ from hil.wire.trailer import FORMATS
 class Flow:
     """Planned packets from `tx` to `rx`.
 
-    `planned` are rows of `PLANNED` with ascending offsets. `template` is a Scapy packet whose
-    last payload the probe and the filler take the place of; None makes one from the ports.
+    `planned` are rows of `PLANNED` with ascending offsets, or a plan that makes them
+    (`hil.samples.planned`); `plan` is the one or the other as a plan. `template` is a Scapy packet
+    whose last payload the probe and the filler take the place of; None makes one from the ports.
     `dscp` is used where `template` is None. `routed` says that an IP router lies between, which
     may change what routers change: hop limit, DSCP and ECN, addresses and ports (NAT), and the
     checksums with them; None decides by whether there is a next hop. `floor` is the stored floor of
@@ -33,7 +35,7 @@ class Flow:
     name: str
     tx: Port
     rx: Port
-    planned: Table
+    planned: Table | Planned
     layer: Layer = "ethernet"
     dscp: int = 0
     template: Any = None
@@ -45,16 +47,23 @@ class Flow:
     floor: Floor | None = None
     simulated: bool = False
 
+    @property
+    def plan(self) -> Planned:
+        """What is offered, to be had a stretch at a time."""
+        return planned(self.planned)
+
     def check(self) -> None:
         """Raises UsageError, one sentence, when the flow cannot be offered on its ports."""
-        if self.planned.dtype != PLANNED or not len(self.planned):
+        held = isinstance(self.planned, np.ndarray)
+        if not len(self.plan) or (held and self.plan.rows(0, 1).dtype != PLANNED):
             raise UsageError(f"flow {self.name} plans no packet")
         if self.layer == "ethernet" and "raw-ip" in (self.tx.kind, self.rx.kind):
             bare = self.tx if self.tx.kind == "raw-ip" else self.rx
             raise UsageError(
                 f"port {bare.name} carries bare IP and no Ethernet frames: use layer udp"
             )
-        smallest, largest = int(self.planned["size"].min()), int(self.planned["size"].max())
+        sizes = self.plan.sizes
+        smallest, largest = sizes[0], sizes[-1]
         if smallest < SMALLEST[self.layer]:
             raise UsageError(
                 f"flow {self.name}: a packet of {smallest} B has no room for headers and probe "
@@ -70,7 +79,7 @@ class Flow:
                     f"whose MTU of {port.mtu} B takes at most {room - trailer} B over layer "
                     f"{self.layer}{behind}; give a smaller size or raise the MTU"
                 )
-        if (np.diff(self.planned["offset_ns"]) < 0).any():
+        if not self.plan.ascending:
             raise UsageError(f"flow {self.name}: the planned send times must not go backwards")
 
 

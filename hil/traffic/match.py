@@ -34,6 +34,7 @@ from hil.samples.table import (
     blank,
 )
 from hil.traffic.ring import Batch
+from hil.traffic.schedule import Offsets
 from hil.wire import probe
 from hil.wire.trailer import LATE_IN, Format, Reading
 
@@ -61,7 +62,7 @@ class Expected:
     ethernet: bool  #: layer ethernet: its EtherType makes any frame of it one of our kind
     udp_port: int | None
     routed: bool
-    offsets_ns: NDArray[np.int64]
+    offsets_ns: NDArray[np.int64] | Offsets
     shapes: dict[int, Shape]  #: by length after the link header
 
 

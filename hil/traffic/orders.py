@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import ARRIVED, SENT
+from hil.samples.planned import Held
+from hil.samples.table import ARRIVED, PLANNED, SENT
 from hil.traffic.compile import Compiled, compile_flow, fixed
 from hil.traffic.exchange import RowRing, capacity_for, save_array
 from hil.traffic.flow import Flow
 from hil.traffic.linux import inside
 from hil.traffic.port import Port
-from hil.traffic.sender import SCHEDULE
+from hil.traffic.schedule import Schedule, write_plan
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _HELD_S: Final = 20.0  # of rows, should the parent not get to take them
+_MOST_HELD: Final = 1 << 22  # rows; of a run that is longer than that, a quarter
 _STALL_NS: Final = 500_000_000  # that a receive ring must outlast
 _WARM_UP_NS: Final = 5_000_000  # between warm-up frames
 WARM_UP_GAP_NS: Final = 60_000_000  # between the last of them and the schedule
@@ -66,8 +68,10 @@ def private_directory(room: int) -> Iterator[Path]:
 
 def room_for(flows: Sequence[Flow]) -> int:
     """More than the bytes that the files of a run take."""
-    rows = sum(len(flow.planned) for flow in flows)
-    return (8 << 20) + rows * (2 * SENT.itemsize + 4 * ARRIVED.itemsize + 2 * SCHEDULE.itemsize)
+    rows = min(_MOST_HELD, sum(len(flow.plan) for flow in flows))
+    held = sum(len(flow.plan) for flow in flows if isinstance(flow.plan, Held))
+    shared = rows * (2 * SENT.itemsize + 4 * ARRIVED.itemsize)
+    return (8 << 20) + shared + held * (PLANNED.itemsize + np.dtype(np.int64).itemsize)
 
 
 def write_orders(
@@ -81,8 +85,8 @@ def write_orders(
     """
     udp = _udp_ports(flows)
     compiled = tuple(compile_flow(flow, port) for flow, (port, _) in zip(flows, udp, strict=True))
-    schedule, templates, frames = _merged(flows, compiled)
-    save_array(directory / "schedule.npy", schedule)
+    templates, places, frames = _frames(compiled)
+    schedule = Schedule([flow.plan for flow in flows], places)
     save_array(directory / "sending.npy", np.frombuffer(frames, np.uint8))
     lead = warm_up * _WARM_UP_NS + WARM_UP_GAP_NS
     shared: dict[str, Any] = {
@@ -90,9 +94,10 @@ def write_orders(
         "directory": str(directory),
         "parent": None if launched else os.getpid(),
     }
-    span = max(int(schedule["offset_ns"][-1]), 1)
-    rate = len(schedule) * 1e9 / span
-    capacity = capacity_for(len(schedule), _HELD_S, rate)
+    rate = schedule.length * 1e9 / max(schedule.last_ns, 1)
+    capacity = capacity_for(schedule.length, _HELD_S, rate)
+    if schedule.length > _MOST_HELD:
+        capacity = min(capacity, _MOST_HELD >> 2)
     sent = RowRing.create(directory / "sent", SENT, capacity)
     arrived = RowRing.create(directory / "arrived", ARRIVED, 2 * capacity)
     outlets = _distinct(flow.tx for flow in flows)
@@ -109,7 +114,9 @@ def write_orders(
             for port in outlets
         ],
         "outlet_of_flow": [outlets.index(flow.tx) for flow in flows],
-        "warm_up": _warm_up(schedule, len(flows), warm_up),
+        "plans": [write_plan(directory, number, flow.plan) for number, flow in enumerate(flows)],
+        "templates_of_flow": [list(each.items()) for each in places],
+        "warm_up": _warm_up(flows, places, warm_up),
     }
     receiving = shared | {
         "capacity": arrived.capacity,
@@ -148,34 +155,35 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
     return found
 
 
-def _merged(
-    flows: Sequence[Flow], compiled: Sequence[Compiled]
-) -> tuple[NDArray[Any], list[tuple[int, int, int]], bytes]:
-    """One schedule in order of time; the place of each template's frame; all frames in a row."""
-    parts: list[NDArray[Any]] = []
-    places: list[tuple[int, int, int]] = []
+def _frames(
+    compiled: Sequence[Compiled],
+) -> tuple[list[tuple[int, int, int]], list[dict[int, int]], bytes]:
+    """Where each template's frame lies; for each flow its template by size; all frames in a row."""
+    templates: list[tuple[int, int, int]] = []
+    places: list[dict[int, int]] = []
     frames = bytearray()
-    for number, (flow, made) in enumerate(zip(flows, compiled, strict=True)):
-        part = np.zeros(len(flow.planned), SCHEDULE)
-        part["offset_ns"], part["seq"] = flow.planned["offset_ns"], flow.planned["seq"]
-        part["flow"] = number
+    for made in compiled:
+        places.append({})
         for size, template in made.templates.items():
-            part["template"][flow.planned["size"] == size] = len(places)
-            places.append((len(frames), len(template.frame), template.probe_at))
+            places[-1][size] = len(templates)
+            templates.append((len(frames), len(template.frame), template.probe_at))
             frames += template.frame
-        parts.append(part)
-    merged = np.concatenate(parts)
-    return merged[np.argsort(merged["offset_ns"], kind="stable")], places, bytes(frames)
+    return templates, places, bytes(frames)
 
 
-def _warm_up(schedule: NDArray[Any], flows: int, count: int) -> list[tuple[int, int, int]]:
+def _warm_up(
+    flows: Sequence[Flow], places: Sequence[Mapping[int, int]], count: int
+) -> list[tuple[int, int, int]]:
     """When (before the start), of which flow and which frame each warm-up frame is."""
-    first = [int(schedule["template"][schedule["flow"] == flow][0]) for flow in range(flows)]
+    first = [
+        place[int(flow.plan.rows(0, 1)["size"][0])]
+        for flow, place in zip(flows, places, strict=True)
+    ]
     start = -WARM_UP_GAP_NS - count * _WARM_UP_NS
     return [
-        (start + turn * _WARM_UP_NS + flow * (_WARM_UP_NS // flows), flow, first[flow])
+        (start + turn * _WARM_UP_NS + flow * (_WARM_UP_NS // len(flows)), flow, first[flow])
         for turn in range(count)
-        for flow in range(flows)
+        for flow in range(len(flows))
     ]
 
 
@@ -193,8 +201,10 @@ def _inlets(
             payloads += payload
             masks += fixed(template, routed=made.routed).tobytes()
         one = next(iter(made.templates.values()))
-        offsets = f"offsets-{number}.npy"
-        save_array(directory / offsets, np.ascontiguousarray(_by_sequence(flow)))
+        offsets: Any = flow.plan.described()
+        if offsets is None:
+            offsets = f"offsets-{number}.npy"
+            save_array(directory / offsets, np.ascontiguousarray(_by_sequence(flow)))
         by_port.setdefault(flow.rx, []).append(
             {
                 "flow": number,
@@ -226,16 +236,12 @@ def _inlets(
 
 def _by_sequence(flow: Flow) -> NDArray[np.int64]:
     """The planned offsets, indexed by sequence number."""
-    offsets = np.zeros(int(flow.planned["seq"].max()) + 1, np.int64)
-    offsets[flow.planned["seq"]] = flow.planned["offset_ns"]
+    rows = flow.plan.rows(0, len(flow.plan))
+    offsets = np.zeros(int(rows["seq"].max()) + 1, np.int64)
+    offsets[rows["seq"]] = rows["offset_ns"]
     return offsets
 
 
 def _slots(flows: Sequence[Flow]) -> int:
     """Frames that can come while nobody takes any, with room for duplicates."""
-    most = 0
-    for flow in flows:
-        offsets = flow.planned["offset_ns"]
-        ends = np.searchsorted(offsets, offsets + _STALL_NS, side="right")
-        most += int((ends - np.arange(len(offsets))).max())
-    return max(4096, 2 * most)
+    return max(4096, 2 * sum(flow.plan.most_within(_STALL_NS) for flow in flows))

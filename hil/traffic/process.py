@@ -50,6 +50,11 @@ class Child:
         self._lines = Lines(self._process.stdout.fileno(), self._process.stdin.fileno())
 
     @property
+    def pid(self) -> int:
+        """The process; a launcher's own where that does not give its place to the child."""
+        return self._process.pid
+
+    @property
     def fileno(self) -> int:
         """The descriptor that becomes readable when the child has something to say."""
         assert self._process.stdout is not None

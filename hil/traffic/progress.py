@@ -1,18 +1,20 @@
-"""How far a run is, in figures that cost next to nothing."""
+"""How far a run is, and what came of it so far, in figures that cost next to nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.samples.histogram import Histogram
 from hil.samples.table import NOT_TAKEN, UNREADABLE, Table, difference_ns, taken
 from hil.units import format_duration
 
-_WINDOW: Final = 1 << 12
+_WINDOW: Final = 1 << 17  # packets whose other half may still come
 _MASK: Final = _WINDOW - 1
+_RECENT: Final = 1 << 12
 _PERCENTILE: Final = 0.99
 
 
@@ -48,44 +50,91 @@ class Progress:
         return "; ".join((*map(str, self.flows), left))
 
 
-class Tally:
-    """What came in of one flow; memory does not grow with it but for one bit a probe."""
+class Seen:
+    """Which sequences have come, exactly so among the last four million; memory is constant.
 
-    def __init__(self, name: str, sequences: NDArray[np.uint64]) -> None:
-        self.name, self.planned = name, len(sequences)
+    A sequence that is farther behind the highest one is not taken for new.
+    """
+
+    _SPAN: Final = 1 << 22
+
+    def __init__(self) -> None:
+        self._bits = np.zeros(self._SPAN >> 3, np.uint8)
+        self._low = 0  # the lowest sequence that is told apart; a multiple of 8
+
+    def new(self, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some ascending distinct sequences have not come before; they have now."""
+        self._reach(int(sequences[-1]))
+        inside = sequences >= self._low
+        places = (sequences >> 3) & (len(self._bits) - 1)
+        bits = (1 << (sequences & 7)).astype(np.uint8)
+        fresh = inside & ((self._bits[places] & bits) == 0)
+        np.bitwise_or.at(self._bits, places[fresh], bits[fresh])
+        return np.asarray(fresh)
+
+    def _reach(self, highest: int) -> None:
+        """Let the span end behind `highest`, which empties what it leaves."""
+        if highest < self._low + self._SPAN:
+            return
+        low = (highest - self._SPAN // 2) & ~7
+        left = np.arange(self._low >> 3, min(low, self._low + self._SPAN) >> 3)
+        self._bits[left & (len(self._bits) - 1)] = 0
+        self._low = low
+
+
+class Tally:
+    """What came in of one flow; memory does not grow with it."""
+
+    def __init__(self, name: str, planned: int) -> None:
+        self.name, self.planned = name, planned
         self.sent = self.received = 0
-        self._came = np.zeros((int(sequences.max()) >> 3) + 1, np.uint8)
+        self.delays = Histogram()
+        self._seen = Seen()
         self._left = np.full(_WINDOW, NOT_TAKEN, np.int64)
         self._left_by = np.full(_WINDOW, -1, np.int64)
         self._came_in = np.full(_WINDOW, NOT_TAKEN, np.int64)
         self._came_in_by = np.full(_WINDOW, -1, np.int64)
-        self._tapped = np.full(_WINDOW, NOT_TAKEN, np.int64)
+        self._recent = np.zeros(0, np.int64)
 
     def add_sent(self, rows: Table) -> None:
         """Rows of `SENT` of this flow."""
         self.sent += len(rows)
-        places = _places(rows["seq"])
-        self._left[places], self._left_by[places] = rows["tx_kernel_ns"], rows["seq"]
+        rows = rows[-_WINDOW:]
+        sequences = rows["seq"].astype(np.int64)
+        places = sequences & _MASK
+        self._left[places], self._left_by[places] = rows["tx_kernel_ns"], sequences
+        met = self._came_in_by[places] == sequences
+        self._add(difference_ns(self._came_in[places[met]], self._left[places[met]]))
+        self._came_in_by[places[met]] = -1
 
     def add_arrived(self, rows: Table) -> None:
-        """Rows of `ARRIVED` of this flow."""
+        """Rows of `ARRIVED` of this flow; a tap's own word of a delay goes before the stamps."""
         rows = rows[(rows["flags"] & UNREADABLE) == 0]
-        sequences = np.unique(rows["seq"]).astype(np.int64)
-        bytes_, bits = sequences >> 3, (1 << (sequences & 7)).astype(np.uint8)
-        self.received += int(((self._came[bytes_] & bits) == 0).sum())
-        np.bitwise_or.at(self._came, bytes_, bits)
-        places = _places(rows["seq"])
-        self._came_in[places], self._came_in_by[places] = rows["rx_kernel_ns"], rows["seq"]
-        release, ingress = rows["trailer_release_ns"], rows["trailer_ingress_ns"]
-        self._tapped[places] = difference_ns(release, ingress)
+        sequences, first = np.unique(rows["seq"].astype(np.int64), return_index=True)
+        if not sequences.size:
+            return
+        fresh = self._seen.new(sequences)
+        self.received += int(fresh.sum())
+        rows, sequences = rows[first[fresh]], sequences[fresh]
+        tapped = difference_ns(rows["trailer_release_ns"], rows["trailer_ingress_ns"])
+        known = taken(tapped)
+        self._add(tapped[known])
+        rows, sequences = rows[~known][-_WINDOW:], sequences[~known][-_WINDOW:]
+        places = sequences & _MASK
+        met = self._left_by[places] == sequences
+        self._add(difference_ns(rows["rx_kernel_ns"][met], self._left[places[met]]))
+        waiting = places[~met]
+        self._came_in[waiting] = rows["rx_kernel_ns"][~met]
+        self._came_in_by[waiting] = sequences[~met]
+
+    def _add(self, delays: NDArray[np.int64]) -> None:
+        self.delays.add(delays)
+        known = delays[taken(delays)]
+        self._recent = np.concatenate((self._recent, known[-_RECENT:]))[-_RECENT:]
 
     def progress(self) -> FlowProgress:
-        """The flow so far; a tap's own word of a delay goes before the kernel's stamps."""
-        both = (self._left_by == self._came_in_by) & (self._left_by >= 0)
-        both &= taken(self._left) & taken(self._came_in)
-        stamped = np.where(both, self._came_in - self._left, NOT_TAKEN)
-        delays = np.where(taken(self._tapped), self._tapped, stamped)
-        delays = np.sort(delays[taken(delays)])
+        """The flow so far, and the delays of its last packets."""
+        delays = np.sort(self._recent)
         many = len(delays) * (1 - _PERCENTILE) >= 1
         figure_ns: int | None = None
         if len(delays):
@@ -94,6 +143,6 @@ class Tally:
         name = "p99" if many else "max"
         return FlowProgress(self.name, self.planned, self.sent, self.received, name, figure_ns)
 
-
-def _places(sequences: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return (sequences & np.uint64(_MASK)).astype(np.int64)
+    def report(self) -> dict[str, Any]:
+        """The whole run as seen while it lasted, as JSON values."""
+        return {"sent": self.sent, "received": self.received, "delay_ns": self.delays.figures()}

@@ -19,12 +19,14 @@ from typing import Any, Final
 import numpy as np
 
 from hil.errors import UsageError
+from hil.samples.planned import from_description
 from hil.samples.table import ARRIVED
 from hil.traffic import linux
 from hil.traffic.child import serve
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.match import Expected, Matcher, Shape
 from hil.traffic.ring import MOST, ReceiveRing
+from hil.traffic.schedule import Offsets
 from hil.traffic.watch import ClockWatch, StallWatch
 from hil.wire import probe
 from hil.wire.trailer import FORMATS
@@ -97,7 +99,11 @@ def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
         ethernet=order["ethernet"],
         udp_port=order["udp_port"],
         routed=order["routed"],
-        offsets_ns=load_array(directory / order["offsets"]),
+        offsets_ns=(
+            Offsets(from_description(order["offsets"]))
+            if isinstance(order["offsets"], dict)
+            else load_array(directory / order["offsets"])
+        ),
         shapes=shapes,
     )
 

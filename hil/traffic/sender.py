@@ -29,13 +29,9 @@ from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.traffic import linux
 from hil.traffic.child import serve
 from hil.traffic.exchange import Lines, RowRing, load_array
+from hil.traffic.schedule import Schedule, read_plan
 from hil.traffic.timestamps import StampedSocket
 from hil.wire import probe
-
-#: One packet of the merged schedule: when, and of which flow, frame and number.
-SCHEDULE: Final = np.dtype(
-    [("offset_ns", "<i8"), ("seq", "<u8"), ("flow", "<u2"), ("template", "<u4")]
-)
 
 _SPIN_NS: Final = 100_000  # before a slot, spun away instead of slept
 _SPIN_REAL_TIME_NS: Final = 40_000  # the same where a real-time policy wakes up sooner
@@ -107,10 +103,9 @@ class _Outlet:
         self._kernel[rows[known]] = kernel[known]
 
 
-def _busy_share(schedule: NDArray[Any], spin_ns: int) -> float:
+def _busy_share(schedule: Schedule, spin_ns: int) -> float:
     """The share of time that spinning before each slot of a schedule takes, at most."""
-    span_ns = int(schedule["offset_ns"][-1] - schedule["offset_ns"][0])
-    return len(schedule) * spin_ns / max(span_ns, 1)
+    return schedule.length * spin_ns / max(schedule.last_ns - schedule.first_ns, 1)
 
 
 class Sender:
@@ -123,7 +118,10 @@ class Sender:
         self._outlets = [_Outlet(each, self._sent) for each in orders["ports"]]
         self._of_flow: list[int] = orders["outlet_of_flow"]
         self._frames = _Frames(orders, directory)
-        self._schedule = load_array(directory / "schedule.npy")
+        self._schedule = Schedule(
+            [read_plan(directory, told) for told in orders["plans"]],
+            [dict(places) for places in orders["templates_of_flow"]],
+        )
         self._warm_up: list[tuple[int, int, int]] = orders["warm_up"]
         asleep = _busy_share(self._schedule, _SPIN_REAL_TIME_NS) < _MOSTLY_ASLEEP
         self._granted = linux.be_prompt(real_time=asleep)
@@ -188,8 +186,8 @@ class Sender:
 
     def _send_all(self, start_ns: int, intended_ns: int) -> None:
         """The schedule, chunk by chunk, to its end or to a stop."""
-        for first in range(0, len(self._schedule), _CHUNK):
-            chunk = self._schedule[first : first + _CHUNK]
+        for first in range(0, self._schedule.length, _CHUNK):
+            chunk = self._schedule.take(_CHUNK)
             done = self._send_chunk(chunk, first, start_ns, intended_ns)
             self._sent.written = first + done
             if self._stop:
