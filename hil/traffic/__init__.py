@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hil.traffic.engine import RunInterrupted, run
+    from hil.traffic.engine import run
     from hil.traffic.flow import Flow, periodic
+    from hil.traffic.interruption import RunInterrupted
     from hil.traffic.port import Port, parse_port, resolve_port
     from hil.traffic.progress import FlowProgress, Progress
 
@@ -20,7 +21,7 @@ _HOME = {
     "FlowProgress": "progress",
     "Port": "port",
     "Progress": "progress",
-    "RunInterrupted": "engine",
+    "RunInterrupted": "interruption",
     "parse_port": "port",
     "periodic": "flow",
     "resolve_port": "port",

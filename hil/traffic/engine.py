@@ -10,13 +10,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from hil.clock import Deadline
-from hil.errors import Interrupted, RigError, UsageError
+from hil.errors import RigError, UsageError
 from hil.samples import floor, store
 from hil.samples.measurement import Measurement
 from hil.samples.planned import last_row, stretches
@@ -24,6 +24,7 @@ from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_counters, host_facts
+from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
 from hil.traffic.memory import MemoryCurve
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
 from hil.traffic.process import Child
@@ -39,14 +40,6 @@ _SETTLED_NS: Final = 500_000_000  # after which a sent row has its stamp, if it 
 _LOOK_S: Final = 0.1
 _SHOW_NS: Final = 500_000_000
 _END_NS: Final = 5_000_000_000
-
-
-class RunInterrupted(Interrupted):
-    """A run that was stopped by a signal; `measurements` hold what was taken until then."""
-
-    def __init__(self, text: str, measurements: Sequence[Measurement]) -> None:
-        self.measurements = tuple(measurements)
-        super().__init__(text)
 
 
 def run(
@@ -84,8 +77,8 @@ def run(
         raise UsageError("a run needs at least one flow")
     number = secrets.randbits(64)
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(_signals_noted())
-        stack.enter_context(_disk_faults(directory))
+        signals = stack.enter_context(signals_noted())
+        stack.enter_context(disk_faults(directory))
         directory.mkdir(parents=True, exist_ok=True)
         with private_directory(room_for(flows)) as shared:
             orders = write_orders(shared, flows, number, warm_up, launched=bool(launcher))
@@ -107,39 +100,6 @@ def run(
         name = signal.Signals(signals[0]).name
         raise RunInterrupted(f"stopped by {name} before the run was complete", measurements)
     return measurements
-
-
-@contextlib.contextmanager
-def _disk_faults(directory: Path) -> Iterator[None]:
-    """A full or read-only disk is the rig's fault, said in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or directory
-        raise RigError(f"the rows of the run cannot be kept: {where}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are noted instead of acted on, the first time; only in the main thread."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    for each in before:
-        signal.signal(each, note)
-    try:
-        yield noted
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
 
 
 @dataclass(slots=True)
