@@ -25,6 +25,9 @@ Name = Annotated[
     str, Shape(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, '_', '.' and '-', as in 'plc1'")
 ]
 
+FiveQi = Annotated[int, Field(ge=1, le=255)]
+"""5G QoS identifier (TS 23.501 5.7.2.1)."""
+
 Command = Annotated[str, Field(min_length=1)]
 """A line for ``sh -c``."""
 
@@ -64,8 +67,17 @@ class PortConfig(Model):
     tap: TapFormat | None = None
     """Format of the timestamp trailers that a tap leaves on the frames received here."""
 
+    tap_clock: Name | None = None
+    """Clock of that tap; ports of one tap name the same. Absent: a clock of its own."""
+
     observe: bool = False
     """True: frames are only captured here, none is sent and no path ends here."""
+
+    carries: Literal["frames", "gtpu"] = "frames"
+    """What is seen here: the frames themselves, or user packets inside GTP-U, as on N3."""
+
+    qfi: Mapping[FiveQi, Annotated[int, Field(ge=0, le=63)]] = Field(default_factory=dict)
+    """QoS flow identifier that the core gives each 5QI, as GTP-U states it here."""
 
     @property
     def interface(self) -> str:
@@ -96,6 +108,9 @@ class Route(Model):
 
     to: str
     """Port at the other end: uplink arrives here."""
+
+    through: tuple[str, ...] = ()
+    """Ports that observe it on its way, in the order in which uplink passes them."""
 
 
 class Safety(Model):

@@ -88,6 +88,35 @@ def _paths_join_ports(names: Names) -> Iterator[Fault]:
             yield names.document.fault((*path, "to"), say)
 
 
+def _points_observe(names: Names) -> Iterator[Fault]:
+    """What a route passes on its way are ports that observe."""
+    for path, _, route in _routes(names):
+        through = route.get("through")
+        listed = through if isinstance(through, list) else []
+        for index, name in enumerate(listed):
+            place = (*path, "through", index)
+            yield from names.unknown(place, name, names.ports, "port")
+            port = names.ports.get(name) if isinstance(name, str) else None
+            if isinstance(port, dict) and port.get("observe") is not True:
+                say = f"port {name!r} ends paths; write 'observe: true' there to only look on"
+                yield names.document.fault(place, say)
+            if listed.index(name) < index:
+                yield names.document.fault(place, f"{name!r} is listed already; leave one out")
+
+
+def _only_observers_unwrap(names: Names) -> Iterator[Fault]:
+    """A tunnel is looked into, never made."""
+    for name, port in names.ports.items():
+        if not isinstance(port, dict):
+            continue
+        if port.get("carries") == "gtpu" and port.get("observe") is not True:
+            say = "GTP-U is only looked into; write 'observe: true' too"
+            yield names.document.fault(("ports", name, "carries"), say)
+        if port.get("qfi") and port.get("carries") != "gtpu":
+            say = "only GTP-U states a QFI; write 'carries: gtpu' too"
+            yield names.document.fault(("ports", name, "qfi"), say)
+
+
 def _end_fits(names: Names, path: Path, name: object, side: str) -> Iterator[Fault]:
     port = names.ports.get(name) if isinstance(name, str) else None
     if not isinstance(port, dict):
@@ -169,10 +198,17 @@ def _world_makes_its_ports(names: Names) -> Iterator[Fault]:
     """Ports of this namespace are made by the world, at their literal addresses."""
     if not names.simulated:
         return
+    n3 = ""
     for name, port in names.ports.items():
         if not isinstance(port, dict) or "/" in str(port.get("interface")):
             continue
         path = ("ports", name)
+        if port.get("observe") is True:
+            if port.get("carries") != "gtpu" or n3:
+                say = "a world shows its N3, once: 'carries: gtpu'; leave this port out"
+                yield names.document.fault((*path, "observe"), say)
+            n3 = name
+            continue
         if port.get("side") == "device" and port.get("behind") not in names.modems:
             known = ", ".join(names.modems) or "none"
             say = f"a device-side port lies behind a modem of the world; known: {known}"
@@ -223,6 +259,8 @@ _RULES: Final[tuple[Callable[[Names], Iterator[Fault]], ...]] = (
     _ports_lie_behind_devices,
     _ports_have_their_own_interface,
     _paths_join_ports,
+    _points_observe,
+    _only_observers_unwrap,
     _routes_are_listed_once,
     _safety_allows_the_ports,
     _endpoints_find_each_other,

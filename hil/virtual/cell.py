@@ -30,9 +30,17 @@ _GAP_BYTES: Final = 24  #: preamble, FCS and inter-packet gap on the wire (IEEE 
 
 #: What became of one packet. `at_ns` is its release, or with a `reason` (see `cell_link`) its drop;
 #: `slot` carried its last byte, -1 where no radio was in the way; `transmissions` counts the
-#: sendings of that transport block, over both directions.
+#: sendings of that transport block, over both directions. `n3_ns` is when it crossed N3, at the
+#: base station; 0 where it did not, and on its way up where it crosses twice.
 OUTCOME: Final = np.dtype(
-    [("tag", "<i8"), ("at_ns", "<i8"), ("slot", "<i8"), ("transmissions", "u1"), ("reason", "u1")]
+    [
+        ("tag", "<i8"),
+        ("at_ns", "<i8"),
+        ("slot", "<i8"),
+        ("n3_ns", "<i8"),
+        ("transmissions", "u1"),
+        ("reason", "u1"),
+    ]
 )
 
 
@@ -77,9 +85,10 @@ class Cell:
         self._to_air, self._to_ground = _Staging(), _Staging()
         self._ground = _Egress(config, len(sites))
         self._air = _Egress(config, len(sites))
-        self._from, self._to, self._kind, self._size, self._sent = (
-            np.zeros(capacity, np.int64) for _ in range(5)
+        self._from, self._to, self._kind, self._size, self._sent, self._n3_ns = (
+            np.zeros(capacity, np.int64) for _ in range(6)
         )
+        self._turned: list[tuple[Times, int]] = []
         self._known_ns = -1
         self._done: list[NDArray[Any]] = []
         self.late_in = 0  #: packets that were offered after their time had been decided
@@ -111,19 +120,35 @@ class Cell:
             self.late_in += int(np.count_nonzero(late))
             at_ns = np.where(late, self._known_ns + 1, at_ns)
         self._from[tags], self._to[tags], self._kind[tags] = source, to, kind
-        self._size[tags], self._sent[tags] = size, 0
+        self._size[tags], self._sent[tags], self._n3_ns[tags] = size, 0, 0
         there, here = self._cpe[to], int(self._cpe[source])
         if here < 0:
             beyond = there < 0
             self._finish(tags[beyond], (at_ns + self._crossing(source, to))[beyond])
             down = ~beyond
-            at_cell = at_ns + self._extra[source] + self._config.core_delay_ns
-            self._to_ground.add(at_cell[down], tags[down], source)
+            at_cell = self.down_n3_ns(source, at_ns[down])
+            self._n3_ns[tags[down]] = at_cell
+            self._to_ground.add(at_cell, tags[down], source)
         else:
             local = there == here
             self._finish(tags[local], at_ns[local] + LAN_NS)
             self._to_air.add(at_ns[~local], tags[~local], source)
         return late
+
+    def down_n3_ns(self, source: int, at_ns: Times) -> Times:
+        """When packets that entered at the edge or beyond cross N3 at the base station."""
+        at_cell: Times = at_ns + self._extra[source] + self._config.core_delay_ns
+        return at_cell
+
+    def turned(self) -> list[tuple[Times, int]]:
+        """Packets between two CPEs that came up since the last call: which, and when at N3."""
+        turned, self._turned = self._turned, []
+        return turned
+
+    @property
+    def turn_ns(self) -> int:
+        """From N3 up to N3 down of a packet between two CPEs: to the core and back."""
+        return 2 * self._config.core_delay_ns
 
     def _crossing(self, source: int, to: Times) -> Times:
         """The way between edge and cloud, or within one of them."""
@@ -168,13 +193,15 @@ class Cell:
     def _climb(self, fate: Fate) -> None:
         """From the base station to the core: out there, or down again to another CPE."""
         self._sent[fate.tags] += fate.transmissions
+        if not fate.reason:
+            self._n3_ns[fate.tags] = fate.at_ns
         down = self._cpe[self._to[fate.tags]] >= 0
         if fate.reason or not down.any():
             self._leave(self._ground, fate, fate.at_ns + self._config.core_delay_ns)
             return
-        # Twice the core: up to the user plane function and down again.
-        at_cell = np.full(int(down.sum()), fate.at_ns + 2 * self._config.core_delay_ns)
+        at_cell = np.full(int(down.sum()), fate.at_ns + self.turn_ns)
         self._to_ground.add(at_cell, fate.tags[down], len(self._cpe))
+        self._turned.append((fate.tags[down], fate.at_ns))
         if not down.all():
             rest = fate._replace(tags=fate.tags[~down])
             self._leave(self._ground, rest, rest.at_ns + self._config.core_delay_ns)
@@ -202,7 +229,7 @@ class Cell:
 
     def _rows(self, tags: Times, at_ns: Times | int) -> NDArray[Any]:
         rows = np.zeros(len(tags), OUTCOME)
-        rows["tag"], rows["at_ns"] = tags, at_ns
+        rows["tag"], rows["at_ns"], rows["n3_ns"] = tags, at_ns, self._n3_ns[tags]
         rows["transmissions"] = np.minimum(self._sent[tags], 255)
         return rows
 

@@ -120,7 +120,8 @@ class _Holder:
         arguments += ["--coupling", str(self.world.run / "coupling")]
         inherited = [f"{name}={nets[name]}" for name in self.topology.endpoints]
         netns = [word for each in inherited for word in ("--netns", each)]
-        self._spawn("userplane", nets[CELL], arguments, [])
+        tester = nets[TESTER]
+        self._spawn("userplane", nets[CELL], [*arguments, "--tester", str(tester)], [tester])
         keep = [nets[name] for name in self.topology.endpoints]
         self._spawn("endpoints", nets[TESTER], [*arguments, *netns], keep)
 
@@ -176,6 +177,7 @@ class _Holder:
             "seed": self.seed,
             "died": died,
             "attachments": attachments,
+            "n3": None if self.topology.n3 is None else self.topology.n3.interface,
         }
         path = self.world.run / "world.json"
         partial = path.with_suffix(".partial")

@@ -68,7 +68,11 @@ def build(topology: Topology, namespaces: Mapping[str, int]) -> None:
                     (each.interface, each.mac),
                     namespaces[each.namespace],
                 )
-            _settle(ip, [each.cell_interface for each in topology.attachments])
+            if (n3 := topology.n3) is not None:
+                far = (n3.interface, n3.mac)
+                _veth(ip, (n3.cell_interface, n3.gnb_mac), far, namespaces[TESTER])
+            near = [each.cell_interface for each in topology.attachments]
+            _settle(ip, near if n3 is None else [*near, n3.cell_interface])
         with _inside(namespaces[TESTER]) as ip:
             for wire in topology.wires:
                 _veth(
@@ -79,6 +83,8 @@ def build(topology: Topology, namespaces: Mapping[str, int]) -> None:
                 )
             here = [each for each in topology.attachments if each.namespace == TESTER]
             _host(ip, here, topology)
+            if n3 is not None:
+                _settle(ip, [n3.interface])
             for wire in topology.wires:
                 _cable(ip, wire.interface, IPv4Interface(wire.source), wire.address.ip, wire.mac)
         for name in topology.endpoints:

@@ -8,6 +8,7 @@
       mec    -------- veth ----  p2   behind the UPF
       cloud  -------- veth ----  p3   behind the backhaul
       plc1   ------------------- veth, no radio ------------------- wire   10.61.0.20/24
+      n3     <------- veth ----  n3   copies of what crosses N3, while somebody captures them
 
 The LAN of a CPE is a small switch: what is attached to the same CPE is joined without radio, and
 everything else is reached through the cell. A networked endpoint so has two interfaces, one for
@@ -21,7 +22,7 @@ import os
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import ConfigDict
 
@@ -36,7 +37,7 @@ TESTER: Final = "tester"
 CELL: Final = "cell"
 CELL_INTERFACE: Final = "cell"
 WIRE_INTERFACE: Final = "wire"
-_FAR, _NEAR, _WIRE_FAR, _WIRE_NEAR = range(4)
+_FAR, _NEAR, _WIRE_FAR, _WIRE_NEAR, _N3 = range(5)
 
 
 def _mac(side: int, number: int) -> str:
@@ -105,12 +106,29 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class N3Port:
+    """The port of the tester at which the N3 of the cell is seen.
+
+    `trailers` says whether frames to it get a timestamp trailer.
+    """
+
+    interface: str
+    trailers: bool
+
+    cell_interface: ClassVar[str] = "n3"
+    mac: ClassVar[str] = _mac(_N3, 0)
+    gnb_mac: ClassVar[str] = _mac(_N3, 1)  #: as in the frames; nothing answers for it
+    upf_mac: ClassVar[str] = _mac(_N3, 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """The CPEs of a world by their links, and everything attached to them and to the core."""
 
     cpes: tuple[str, ...]
     attachments: tuple[Attachment, ...]
     wires: tuple[Wire, ...]
+    n3: N3Port | None = None
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -143,6 +161,7 @@ def topology(testbed: Testbed) -> Topology:
     row = {name: number for number, name in enumerate(modems)}
     attachments: list[Attachment] = []
     wires: list[Wire] = []
+    n3: N3Port | None = None
 
     def behind(what: str, modem: str | None) -> int:
         if modem not in row:
@@ -154,6 +173,9 @@ def topology(testbed: Testbed) -> Topology:
 
     for name, port in testbed.ports.items():
         if port.namespace is not None:
+            continue
+        if port.observe:
+            n3 = N3Port(port.interface, world.trailers and port.tap is not None)
             continue
         device = port.side == "device"
         attachments.append(
@@ -185,7 +207,7 @@ def topology(testbed: Testbed) -> Topology:
                 trailers=False,
             )
         )
-    return Topology(cpes, tuple(attachments), tuple(wires))
+    return Topology(cpes, tuple(attachments), tuple(wires), n3)
 
 
 def _wire(testbed: Testbed, endpoint: str, address: IPv4Interface, number: int) -> Wire:

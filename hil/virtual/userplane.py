@@ -1,10 +1,11 @@
 """The user plane of a world: forwards Ethernet frames when the model of the cell says so.
 
-``python -m hil.virtual.userplane --testbed FILE --run DIR --coupling FILE``, inside the namespace
-`cell`, started by the holder. One process, one thread. Frames are taken from the receive rings
-with the stamp of their sending, the model decides when each comes out, and sendmmsg(2) lets it out
-then, or as soon after as the host allows. That lateness of the real delivery stands in the trailer
-and in the truth log; the times that the model states are not touched by it.
+``python -m hil.virtual.userplane --testbed FILE --run DIR --coupling FILE --tester FD``, inside the
+namespace `cell`, started by the holder; FD is the tester's namespace. One process, one thread.
+Frames are taken from the receive rings with the stamp of their sending, the model decides when each
+comes out, and sendmmsg(2) lets it out then, or as soon after as the host allows. That lateness of
+the real delivery stands in the trailer and in the truth log; the times that the model states are
+not touched by it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ from hil.virtual.faults.packets import PacketFaults, packet_faults
 from hil.virtual.radio import Radio
 from hil.virtual.topology import Topology, load, topology, world_of
 from hil.virtual.userplane_clock import CellClock
+from hil.virtual.userplane_n3 import N3, Listeners
+from hil.virtual.userplane_outbox import Outbox
 from hil.virtual.userplane_port import Port, Received
 from hil.virtual.userplane_signal import WorldSignal
 from hil.virtual.userplane_store import HEAD, Store, Tags
-from hil.wire import trailer
+from hil.wire import gtpu, trailer
 
 _CAPACITY: Final = 1 << 16
 _RING: Final = 8192  #: frames; more than 50 ms of 100,000 frames/s
@@ -64,35 +67,6 @@ _PR_SET_TIMERSLACK: Final = 29
 _NICE: Final = -15
 
 
-class _Outbox:
-    """Frames of one port that wait for the time of their release, in its order."""
-
-    def __init__(self) -> None:
-        self.tags: Tags = np.zeros(0, np.int64)
-        self.at_ns = np.zeros(0, np.int64)
-        self.full_ns: int | None = None  #: since when the port has no room
-
-    def waits(self, now_ns: int) -> int:
-        """For how long the port, which has no room now, has had none."""
-        if self.full_ns is None:
-            self.full_ns = now_ns
-        return now_ns - self.full_ns
-
-    def add(self, tags: Tags, at_ns: NDArray[np.int64]) -> None:
-        tail = int(self.at_ns[-1]) if len(self.at_ns) else 0
-        in_order = int(at_ns[0]) >= tail and bool((np.diff(at_ns) >= 0).all())
-        self.tags, self.at_ns = np.append(self.tags, tags), np.append(self.at_ns, at_ns)
-        if not in_order:
-            order = self.at_ns.argsort(kind="stable")
-            self.tags, self.at_ns = self.tags[order], self.at_ns[order]
-
-    def due(self, now_ns: int) -> int:
-        return int(self.at_ns.searchsorted(now_ns, "right"))
-
-    def drop_first(self, count: int) -> None:
-        self.tags, self.at_ns = self.tags[count:], self.at_ns[count:]
-
-
 class UserPlane:
     """Ports, model and clock of one world; `turn` is one look at all of them."""
 
@@ -104,20 +78,24 @@ class UserPlane:
         self._store = Store(_CAPACITY)
         self._switch = frames.Switch({each.mac: each.number for each in plan.attachments})
         self._cpe = [-1 if each.cpe is None else each.cpe for each in plan.attachments]
+        self._cpes = np.array(self._cpe, np.int64)
+        self._n3: N3 | None = None
         self.ports = [
             Port(each.cell_interface, _SMALL_RING if each.namespace == each.name else _RING)
             for each in plan.attachments
         ]
         self._recognise = frames.ProbeFinder()
-        self._outboxes = [_Outbox() for _ in self.ports]
+        self._outboxes = [Outbox() for _ in self.ports]
         self._rows = np.zeros(_CAPACITY, truth.ROW)
         self._sequence = self._taken = 0
         self.counts = {"forwarded": 0, "dropped": 0}
         self.lateness_ns: list[NDArray[np.int64]] = []
 
-    def attach(self, log: truth.TruthLog, coupling: Coupling, faults: PacketFaults) -> None:
-        """Where to write what happened, and what goes wrong."""
-        self._log, self._coupling, self._faults = log, coupling, faults
+    def attach(
+        self, log: truth.TruthLog, coupling: Coupling, faults: PacketFaults, n3: N3 | None
+    ) -> None:
+        """Where to write what happened, what goes wrong, and where N3 is seen."""
+        self._log, self._coupling, self._faults, self._n3 = log, coupling, faults, n3
 
     @property
     def busy(self) -> bool:
@@ -128,6 +106,8 @@ class UserPlane:
     def next_release_ns(self) -> int | None:
         """When the next decided frame is to leave, CLOCK_REALTIME."""
         times = [int(box.at_ns[0]) for box in self._outboxes if len(box.at_ns)]
+        if self._n3 is not None and (next_ns := self._n3.next_ns) is not None:
+            times.append(next_ns)
         return self._clock.to_host(min(times)) if times else None
 
     def turn(self) -> bool:
@@ -139,9 +119,10 @@ class UserPlane:
             known_ns = known_ns if last is None else min(known_ns, last)
         if self._cell.busy:
             outcome = self._cell.advance(self._clock.of_host(known_ns))
+            self._see_turned()
             if len(outcome):
                 self._settle(outcome)
-        behind = False
+        behind = self._n3 is not None and self._n3.send()
         for number, box in enumerate(self._outboxes):
             if len(box.tags):
                 behind |= self._send(number, box)
@@ -182,6 +163,8 @@ class UserPlane:
         if dark.any():
             self._drop(tags[dark], rows["ingress_ns"][dark], _NO_POWER)
             tags, ways, rows = tags[~dark], ways[~dark], rows[~dark]
+        if self._cpe[source] < 0:
+            self._see_coming(source, tags, ways, rows)
         lost = self._faults.meet(source, ways, rows["ingress_ns"], tags, self._rows)
         if lost.any():
             self._drop(tags[lost], rows["ingress_ns"][lost], truth.FAULT)
@@ -198,6 +181,31 @@ class UserPlane:
             self._rows["flags"][tags[late]] |= truth.LATE_IN
         if len(tags) and self._cpe[source] >= 0:
             self._coupling.set_traffic(self._cpe[source], int(received.stamp_ns[-1]))
+
+    def _see(self, tags: Tags, at_ns: NDArray[np.int64], pdu_type: int) -> None:
+        """Packets cross N3 at those times."""
+        if self._n3 is not None:
+            rows = self._rows[tags]
+            cpes = self._cpes[rows["source" if pdu_type == gtpu.UPLINK else "to"]]
+            kinds = rows["kind"]
+            self._n3.add(self._store, tags, at_ns, kinds=kinds, cpes=cpes, pdu_type=pdu_type)
+
+    def _see_coming(
+        self, source: int, tags: Tags, ways: NDArray[np.int64], rows: NDArray[Any]
+    ) -> None:
+        """Downlink reaches N3 before the radio can lose any of it."""
+        down = self._cpes[ways] >= 0
+        if down.any():
+            tags, at_ns = tags[down], self._cell.down_n3_ns(source, rows["ingress_ns"][down])
+            self._rows["n3_ns"][tags] = at_ns
+            self._see(tags, at_ns, gtpu.DOWNLINK)
+
+    def _see_turned(self) -> None:
+        """What goes from one CPE to another passes N3 up and down, before any fault meets it."""
+        for tags, up_ns in self._cell.turned():
+            at_ns = np.full(len(tags), up_ns)
+            self._see(tags, at_ns, gtpu.UPLINK)
+            self._see(tags, at_ns + self._cell.turn_ns, gtpu.DOWNLINK)
 
     def _spread(
         self, tags: Tags, ways: NDArray[np.int64], rows: NDArray[Any]
@@ -226,15 +234,24 @@ class UserPlane:
 
     def _settle(self, outcome: NDArray[Any]) -> None:
         tags = outcome["tag"]
-        for name in ("at_ns", "slot", "transmissions", "reason"):
+        for name in ("at_ns", "slot", "n3_ns", "transmissions", "reason"):
             self._rows[name][tags] = outcome[name]
         gone = outcome["reason"] > 0
         if gone.any():
             self._end(tags[gone])
-        tags, at_ns = self._faults.release(
-            tags[~gone], outcome["at_ns"][~gone], self._store, self._rows
-        )
+            tags, outcome = tags[~gone], outcome[~gone]
+        # What a fault does to an uplink packet it does on the radio, before N3: the way from there
+        # to the port stays as the model says.
+        up = self._cpes[self._rows["source"][tags]] >= 0
+        up &= self._cpes[self._rows["to"][tags]] < 0
+        self._rows["n3_ns"][tags[up]] = (outcome["at_ns"] - outcome["n3_ns"])[up]
+        tags, at_ns = self._faults.release(tags, outcome["at_ns"], self._store, self._rows)
         ways = self._rows["to"][tags]
+        up = (self._cpes[self._rows["source"][tags]] >= 0) & (self._cpes[ways] < 0)
+        if up.any():
+            crossed = at_ns[up] - self._rows["n3_ns"][tags[up]]
+            self._rows["n3_ns"][tags[up]] = crossed
+            self._see(tags[up], crossed, gtpu.UPLINK)
         for way in np.unique(ways):
             mine = ways == way
             self._outboxes[way].add(tags[mine], at_ns[mine])
@@ -251,7 +268,7 @@ class UserPlane:
         self._log.append(self._rows[tags])
         self._store.give(tags)
 
-    def _send(self, number: int, box: _Outbox) -> bool:
+    def _send(self, number: int, box: Outbox) -> bool:
         """Send what is due at a port; True if more is due and the port takes it."""
         marked = self._plan.attachments[number].trailers
         for _ in range(_AT_ONCE // _SOME):
@@ -317,6 +334,9 @@ class UserPlane:
             **self.counts,
             "late_in": self._cell.late_in,
             "overrun": sum(port.count_overrun() for port in self.ports),
+            "n3": None
+            if self._n3 is None
+            else {"copied": self._n3.copied, "overrun": self._n3.overrun},
             "oversize": sum(port.oversize for port in self.ports),
             "unstamped": sum(port.unstamped for port in self.ports),
             "held": self._store.held,
@@ -326,7 +346,7 @@ class UserPlane:
         }
 
 
-def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, Desk, int]:
+def _open(testbed: Path, coupling: Path, run: Path, tester: int) -> tuple[UserPlane, Desk, int]:
     """The user plane of a testbed, its desk, and the length of its turns in nanoseconds."""
     bench = load(testbed)
     plan, world = topology(bench), world_of(bench)
@@ -342,7 +362,10 @@ def _open(testbed: Path, coupling: Path, run: Path) -> tuple[UserPlane, Desk, in
     cell = Cell(world.cell, signal_, sites, seed=world.seed, capacity=_CAPACITY)
     plane = UserPlane(plan, cell, signal_, clock)
     faults = packet_faults(bench, plan, clock, _CAPACITY)
-    plane.attach(truth.TruthLog.create(run / "truth", clock), coupled, faults)
+    n3 = None
+    if plan.n3 is not None:
+        n3 = N3(plan.n3, Listeners(tester, plan.n3.interface), clock)
+    plane.attach(truth.TruthLog.create(run / "truth", clock), coupled, faults, n3)
     return plane, Desk(run, USERPLANE, faults.ledger), world.cell.tick_ns
 
 
@@ -402,6 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hil.virtual.userplane", description=__doc__)
     for name in ("--testbed", "--run", "--coupling"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--tester", type=int, required=True, metavar="FD")
     options = parser.parse_args(arguments)
     holder = os.getppid()
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -412,7 +436,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _be_punctual()
     if sys.stdin.readline():
         try:
-            plane, desk, tick_ns = _open(options.testbed, options.coupling, options.run)
+            plane, desk, tick_ns = _open(
+                options.testbed, options.coupling, options.run, options.tester
+            )
         except (HilError, OSError, ValueError) as error:
             print(json.dumps({"error": str(error)}), flush=True)
             return 1

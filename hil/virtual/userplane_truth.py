@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hil.virtual.userplane_clock import CellClock
 
 ROWS: Final = 1 << 20
-_MAGIC: Final = b"HILTRUT1"
+_MAGIC: Final = b"HILTRUT2"
 
 PROBE, LATE_IN = 1, 2  #: bits of `flags`
 
@@ -36,12 +36,14 @@ FAULT = 7  #: the `reason` of a packet that a fault dropped
 #: its transport block, `lateness_ns` is how long after `at_ns` the frame really left. `run`,
 #: `flow` and `seq` are those of the probe, if it is one. `fault` is the number of the last fault
 #: that met the packet, 0 for none, and `effects` what all of them did to it. `order` counts the
-#: packets of the world as they were taken in.
+#: packets of the world as they were taken in. `n3_ns` is when it crossed N3, at the base station: 0
+#: where it did not, and on its way up where it crosses twice.
 ROW: Final = np.dtype(
     [
         ("ingress_ns", "<i8"),
         ("at_ns", "<i8"),
         ("slot", "<i8"),
+        ("n3_ns", "<i8"),
         ("run", "<u8"),
         ("seq", "<u8"),
         ("size", "<u4"),

@@ -95,7 +95,7 @@ def test_a_command_inside_is_itself_and_the_world_ends_with_it() -> None:
         assert said["pid"] == process.pid
         assert said["uid"] == os.getuid()
         assert said["raw"]
-        assert said["interfaces"] == ["cloud", "lan_a", "lan_b", "lo", "mec", "w-plc1"]
+        assert said["interfaces"] == ["cloud", "lan_a", "lan_b", "lo", "mec", "n3", "w-plc1"]
         world = said["world"]
         assert world["name"] in _enter.worlds()
         names = children_of(world["pid"])

@@ -187,6 +187,42 @@ def test_the_way_to_the_cloud_is_longer_by_the_backhaul_and_between_cpes_twice_t
     assert (rows[4]["slot"] == -1).all()
 
 
+def test_n3_is_crossed_between_the_radio_and_the_core_and_only_by_what_gets_there() -> None:
+    config = CellConfig()
+    up = periodic(CPE0, EDGE, URGENT, 255, 10_017_003, 50)
+    far = periodic(CLOUD, CPE0, URGENT, 255, 10_017_003, 50)
+    beside = periodic(CPE0, BESIDE_CPE0, ORDINARY, 255, 10_017_003, 50)
+    rows = run(make(), [up, far, beside], steps_to(1_000 * MS))
+    assert (rows[0]["at_ns"] - rows[0]["n3_ns"] == config.core_delay_ns).all()
+    before = config.backhaul_delay_ns + config.core_delay_ns
+    assert (rows[1]["n3_ns"] - far.at_ns == before).all()
+    assert (rows[2]["n3_ns"] == 0).all()
+
+    dark = Steady(down_from=0)
+    lost_up, lost_down = run(make(dark), [up, far], steps_to(1_000 * MS))
+    assert (lost_up["reason"] == NO_SESSION).all()
+    assert (lost_up["n3_ns"] == 0).all(), "lost on the radio, before N3"
+    assert (lost_down["n3_ns"] - far.at_ns == before).all(), "lost on the radio, behind N3"
+
+
+def test_between_two_cpes_n3_is_crossed_twice() -> None:
+    cell = make()
+    across = periodic(CPE0, CPE1, URGENT, 255, 10_017_003, 1)
+    cell.offer(
+        CPE0,
+        np.array([CPE1]),
+        at_ns=across.at_ns,
+        size=np.array([255]),
+        kind=np.array([URGENT]),
+        tags=np.array([7]),
+    )
+    found = np.concatenate([cell.advance(step) for step in range(0, 50 * MS, MS)])
+    ((tags, up_ns),) = cell.turned()
+    assert (tags.tolist(), cell.turned()) == ([7], [])
+    assert found["n3_ns"].tolist() == [up_ns]
+    assert found["at_ns"][0] > up_ns + cell.turn_ns == up_ns + 2 * CellConfig().core_delay_ns
+
+
 arrivals = st.lists(
     st.tuples(
         st.integers(0, 60 * MS),

@@ -229,6 +229,19 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
          "paths.device-edge.1: this path is listed already; leave one out"),
         ("from: a, to: mec", "from: a, to: «n3", "paths.device-edge.0.to: port 'n3' only observes;"
          " no path may end there"),
+        ("{from: a, to: mec}", "{from: a, to: mec, through: [«n33]}",
+         "paths.device-edge.0.through.0: no port is called"
+         " 'n33'; did you mean 'n3'?"),
+        ("{from: a, to: mec}", "{from: a, to: mec, through: [«ue]}",
+         "paths.device-edge.0.through.0: port 'ue' ends"
+         " paths; write 'observe: true' there to only look on"),
+        ("{from: a, to: mec}", "{from: a, to: mec, through: [n3, «n3]}",
+         "paths.device-edge.0.through.1: 'n3' is listed"
+         " already; leave one out"),
+        ("side: edge, observe: true", "side: edge, carries: «gtpu", "ports.n3.carries: GTP-U is"
+         " only looked into; write 'observe: true' too"),
+        ("observe: true", "observe: true, qfi: «{82: 3}", "ports.n3.qfi: only GTP-U states a QFI;"
+         " write 'carries: gtpu' too"),
         ("device-edge:", "«device-egde:", "paths.device-egde: unknown key; did you mean"
          " 'device-edge'?"),
         ("interface: enp1s0", "interface: «enp7s0", "ports.a.interface: safety.allow_interfaces"
@@ -281,6 +294,9 @@ def test_one_thing_wrong_is_named_where_it_stands(
         ("mec: {interface: mec, side: edge, address: 10.2.0.2/24}",
          "«mec: {interface: mec, side: edge}", "ports.mec.address: the world makes this port; give"
          " its address, as in 192.0.2.2/24"),
+        ("address: 10.2.0.2/24}", "address: 10.2.0.2/24}\n  tap1: {interface: tap1, side: edge,"
+         " observe: «true}", "ports.tap1.observe: a world shows its N3, once: 'carries: gtpu';"
+         " leave this port out"),
         ("lan: {interface: lan, side: device, behind: cpe1,",
          "«lan: {interface: lan, side: device,",
          "ports.lan.behind: a device-side port lies behind a modem of the world; known: cpe1"),
