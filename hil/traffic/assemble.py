@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from hil.samples.trailer_clock import fit_trailer_map
 from hil.traffic.budget import draw_up
 from hil.traffic.compile import Compiled
 from hil.traffic.flow import Flow
-from hil.traffic.sources import choose_timing, spoil_held_up
+from hil.traffic.sources import choose_timing, spoil_held_up, spoil_missing
 from hil.wire import probe
 
 
@@ -25,7 +25,7 @@ class Taken:
     complete: bool
     sender: Mapping[str, Any]  #: its last report
     receiver: Mapping[str, Any]
-    host: Mapping[str, Any]  #: facts, and counters over the run
+    host: Mapping[str, Any]  #: facts of it
     together: tuple[tuple[str, str], ...] = ()  #: name and direction of each flow of the run
     seen: tuple[Mapping[str, Any], ...] = ()  #: of each flow, counted while the run lasted
     memory: Mapping[str, Any] = field(default_factory=dict)  #: held by the processes of the run
@@ -53,8 +53,10 @@ def assemble(
         ),
     )
     timing = choose_timing(samples, counts)
-    windows = [Window(**each) for each in run.receiver["clock"]["steps"]]
-    samples = accounting.spoil(samples, windows)
+    steps = _windows(run.receiver["clock"]["steps"])
+    lost_here = _lost_here(flow, run)
+    samples = accounting.spoil(samples, steps)
+    spoil_missing(samples, lost_here)
     if timing.rx == "trailer":
         spoil_held_up(samples, clock_map)
     return Measurement(
@@ -70,7 +72,7 @@ def assemble(
         counts=counts,
         timing=timing,
         budget=draw_up(flow, samples, timing, clock_map, run.receiver),
-        spoiled=tuple(windows),
+        spoiled=(*steps, *lost_here),
         conditions=_conditions(flow, made, port, run)
         | {"while_running": dict(run.seen[number]) if run.seen else {}, "memory": dict(run.memory)},
         invalid=_invalid(flow, counts, port, run),
@@ -84,25 +86,29 @@ def measurement_id(run: int, number: int) -> str:
     return f"{run:016x}-{number}"
 
 
+def _lost_here(flow: Flow, run: Taken) -> list[Window]:
+    """The spans in which this host lost frames on their way through either port of a flow."""
+    receiver = run.receiver
+    return _windows(
+        [
+            *receiver["lost_on_the_way_out"][flow.tx.name],
+            *receiver["ports"][flow.rx.name]["lost_here"],
+            *receiver["backlog"],
+        ]
+    )
+
+
+def _windows(rows: Iterable[Mapping[str, Any]]) -> list[Window]:
+    return [Window(**each) for each in rows]
+
+
 def _invalid(flow: Flow, counts: Counts, port: Mapping[str, Any], run: Taken) -> tuple[str, ...]:
     """Why the instrument cannot vouch for the figures, one sentence each."""
     reasons: list[str] = []
-    missing = counts.lost + counts.corrupted
-    if port["ring_drops"] and missing:
-        reasons.append(
-            f"the receive ring of {flow.rx.name} overflowed by {port['ring_drops']:,} frames: "
-            f"what was lost there is not the network's loss"
-        )
-    if port["went_down"] and missing:
+    if port["went_down"] and counts.lost + counts.corrupted:
         reasons.append(
             f"{flow.rx.name} was taken down on this host while the run lasted: what was lost then "
             f"is not the network's loss"
-        )
-    dropped = run.host["counters"]["rx_dropped"].get(flow.rx.name, 0)
-    if dropped and missing:
-        reasons.append(
-            f"this host dropped {dropped:,} frames that had arrived at {flow.rx.name}: what was "
-            f"lost there is not the network's loss"
         )
     if run.sender["overrun"] or run.receiver["overrun"]:
         reasons.append(
@@ -115,8 +121,8 @@ def _invalid(flow: Flow, counts: Counts, port: Mapping[str, Any], run: Taken) ->
 def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken) -> dict[str, Any]:
     one = next(iter(made.templates.values()))
     return {
-        "host": dict(run.host["facts"]),
-        "host_counters": dict(run.host["counters"]),
+        "host": dict(run.host),
+        "host_counters": dict(run.receiver["host"]),
         "stalls": run.receiver["stalls"],
         "clock": run.receiver["clock"],
         "sender": {

@@ -23,7 +23,7 @@ from hil.samples.planned import last_row, stretches
 from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
-from hil.traffic.host import host_counters, host_facts
+from hil.traffic.host import host_facts
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
 from hil.traffic.memory import MemoryCurve
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
@@ -166,7 +166,6 @@ class _Session:
 
     def offer(self, stopped: Callable[[], bool]) -> None:
         """Let the sender run to its end, or until `stopped` says so."""
-        before = host_counters(self._ports())
         offset_ns = realtime_offset_ns()
         self._start_ns = time.monotonic_ns() + self.orders.lead_ns + _MARGIN_NS
         start = {"go": self._start_ns + offset_ns, "start": self._start_ns}
@@ -177,7 +176,6 @@ class _Session:
                 self._cut = True
                 self._sender.send({"stop": True})
             self._look(_LOOK_S)
-        self._facts["counters_before"] = before
 
     def drain(self, run: int, drain_ns: int, stopped: Callable[[], bool]) -> Taken:
         """Wait for the last packets, end the receiver, and take what is left."""
@@ -191,8 +189,6 @@ class _Session:
         grace = Deadline.after(_GRACE_NS)
         while not grace.passed:
             self._look(min(_LOOK_S, grace.left_s))
-        # Before the receiver ends: what comes when nobody listens any more counts as dropped.
-        counters = host_counters(self._ports()).since(self._facts["counters_before"])
         self._receiver.send({"finish": True})
         report: Any = None
         end = Deadline.after(_END_NS)
@@ -209,14 +205,11 @@ class _Session:
             complete=not self._cut,
             sender=self._done,
             receiver=report,
-            host={"facts": self._facts["host"], "counters": counters},
+            host=self._facts["host"],
             together=tuple((flow.name, flow.direction) for flow in self.flows),
             seen=tuple(tally.report() for tally in self._tallies),
             memory=self._memory.report(),
         )
-
-    def _ports(self) -> list[Any]:
-        return list(dict.fromkeys(p for flow in self.flows for p in (flow.tx, flow.rx)))
 
     def _look(self, timeout_s: float) -> None:
         """Hear the processes, file the rows they have, show how far it is."""

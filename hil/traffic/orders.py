@@ -121,6 +121,10 @@ def write_orders(
     receiving = shared | {
         "capacity": arrived.capacity,
         "ports": _inlets(directory, flows, compiled, [held for _, held in udp]),
+        "watched": [
+            {"name": port.name, "interface": port.interface, "namespace": port.namespace}
+            for port in _distinct(each for flow in flows for each in (flow.tx, flow.rx))
+        ],
     }
     for name, orders in (("sender", sending), ("receiver", receiving)):
         (directory / f"{name}.json").write_text(json.dumps(orders))

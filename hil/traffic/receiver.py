@@ -23,6 +23,7 @@ from hil.samples.planned import from_description
 from hil.samples.table import ARRIVED
 from hil.traffic import linux
 from hil.traffic.child import serve
+from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.match import Expected, Matcher, Shape
 from hil.traffic.ring import MOST, ReceiveRing
@@ -164,6 +165,10 @@ class Receiver:
         for inlet in self._inlets:
             self._poll.register(inlet.ring.sock, select.POLLIN)
         self._clock, self._stalls = ClockWatch(), StallWatch()
+        self._watched = [each["name"] for each in orders["watched"]]
+        self._drops = DropWatch(
+            orders["watched"], {inlet.name: inlet.ring.dropped for inlet in self._inlets}
+        )
         self._overrun = 0
         self._finish = False
 
@@ -176,7 +181,7 @@ class Receiver:
         gc.freeze()
         gc.disable()
         while not self._lines.closed and not self._finish:
-            self._clock.look(time.monotonic_ns())
+            self._watch()
             self._hear()
             self._rest(busy=self._turn() > 0)
         if self._lines.closed:
@@ -185,7 +190,15 @@ class Receiver:
         left = sum(inlet.ring.slots for inlet in self._inlets)
         while left > 0 and (seen := self._turn()):
             left -= seen
+        self._watch(now=True)
+        self._clock.finish()
         self._lines.send({"done": self._report()})
+
+    def _watch(self, *, now: bool = False) -> None:
+        """Look at the clocks and at what the host loses, if it is due or `now`."""
+        monotonic = time.monotonic_ns()
+        self._clock.look(monotonic, now=now)
+        self._drops.look(monotonic, time.time_ns(), now=now)
 
     def _turn(self) -> int:
         total = 0
@@ -224,12 +237,18 @@ class Receiver:
                     "frames": inlet.frames,
                     "foreign": inlet.foreign,
                     "warm_up": inlet.warm_up,
-                    "ring_drops": inlet.ring.dropped(),
+                    "ring_drops": self._drops.ring_drops[inlet.name],
                     "went_down": inlet.went_down,
+                    "lost_here": self._drops.windows(inlet.name, "ring", "rx"),
                 }
                 for inlet in self._inlets
             },
             "overrun": self._overrun,
+            "lost_on_the_way_out": {
+                name: self._drops.windows(name, "tx") for name in self._watched
+            },
+            "backlog": self._drops.windows("", "backlog"),
+            "host": self._drops.report(),
             "clock": self._clock.report(),
             "stalls": self._stalls.report(),
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.measurement import Counts, Timing
+from hil.samples import accounting
+from hil.samples.measurement import Counts, Timing, Window
 from hil.samples.table import SPOILED, Table, difference_ns, taken
 from hil.samples.trailer_clock import TrailerMap
 
@@ -52,6 +54,17 @@ def spoil_held_up(samples: Table, clock_map: TrailerMap | None) -> None:
         early = difference_ns(left, arrived)
         spoilt |= taken(early) & (early > SAME_INSTANT_NS)
     samples["flags"][spoilt] |= SPOILED
+
+
+def spoil_missing(samples: Table, windows: Sequence[Window]) -> None:
+    """Flag the packets that never came and may have been lost by this host in one of `windows`.
+
+    What came in such a span came with its times; only a loss cannot be told from the network's.
+    """
+    if not windows:
+        return
+    touched = (accounting.spoil(samples, windows)["flags"] & SPOILED) != 0
+    samples["flags"][touched & (samples["copies"] == 0)] |= SPOILED
 
 
 def _apart(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from hil.samples.measurement import Window
 
 CLOCK_PERIOD_NS: Final = 100_000_000
 STEP_NS: Final = 1_000
+_SLEW: Final = 500e-6  # the most that the kernel slews its clock by (adjtimex(2))
 STALL_NS: Final = 1_000_000
 _WORST: Final = 50
 _READS: Final = 5
@@ -53,7 +54,8 @@ class ClockWatch:
     """Looks for steps of CLOCK_REALTIME against CLOCK_MONOTONIC_RAW.
 
     Slewing changes the rate between the two, and a changed rate stays; a step is one span whose
-    rate differs, the same way, from those on both sides of it. Memory does not grow.
+    rate differs, the same way, from those on both sides of it, or at an end from the two nearest.
+    Memory does not grow.
     """
 
     def __init__(self) -> None:
@@ -61,10 +63,11 @@ class ClockWatch:
         self.windows: list[Window] = []
         self.rate_ppm = 0.0  #: largest rate of the two clocks against each other
         self._next_ns = 0
+        self._begun = False
 
-    def look(self, monotonic_ns: int) -> None:
-        """Take a reading if one is due; call it often."""
-        if monotonic_ns >= self._next_ns:
+    def look(self, monotonic_ns: int, *, now: bool = False) -> None:
+        """Take a reading if one is due, or `now`; call it often."""
+        if monotonic_ns >= self._next_ns or now:
             self._next_ns = monotonic_ns + CLOCK_PERIOD_NS
             self.add(read_clocks())
 
@@ -76,21 +79,33 @@ class ClockWatch:
             span = readings[-1].raw_ns - readings[-2].raw_ns
             if span > 0 and abs(moved := readings[-1].offset_ns - readings[-2].offset_ns) < 10**6:
                 self.rate_ppm = max(self.rate_ppm, abs(moved) / span * 1e6)
-        if len(readings) == 4:
-            self._judge(*readings)
+        if len(readings) == 5:
             readings.pop(0)
+        if len(readings) == 4:
+            if not self._begun:
+                self._judge(0, (1, 2), _SLEW)
+                self._begun = True
+            self._judge(1, (0, 2), 0.0)
 
-    def _judge(self, *readings: ClockReading) -> None:
-        rates = [
-            (b.offset_ns - a.offset_ns) / max(b.raw_ns - a.raw_ns, 1)
-            for a, b in itertools.pairwise(readings)
-        ]
-        start, end = readings[1], readings[2]
-        span = end.raw_ns - start.raw_ns
-        before, after = ((rates[1] - other) * span for other in (rates[0], rates[2]))
-        blur = start.width_ns + end.width_ns
-        if before * after > 0 and min(abs(before), abs(after)) > STEP_NS + blur:
-            step = min(before, after, key=abs)
+    def finish(self) -> None:
+        """Judge the last span too, which nothing follows."""
+        if len(self._readings) == 4:
+            self._judge(2, (0, 1), _SLEW)
+
+    def _judge(self, span: int, others: tuple[int, int], slew: float) -> None:
+        """Whether the clock stepped in a span of the last four readings.
+
+        It did where the rate differs, the same way, from those of two other spans, by more than
+        the readings are blurred and more than `slew`: at an end a new rate looks like a step.
+        """
+        pairs = list(itertools.pairwise(self._readings))
+        rates = [(b.offset_ns - a.offset_ns) / max(b.raw_ns - a.raw_ns, 1) for a, b in pairs]
+        start, end = pairs[span]
+        length = end.raw_ns - start.raw_ns
+        one, two = ((rates[span] - rates[other]) * length for other in others)
+        limit = STEP_NS + start.width_ns + end.width_ns + slew * length
+        if one * two > 0 and min(abs(one), abs(two)) > limit:
+            step = min(one, two, key=abs)
             low, high = sorted((start.at_ns, end.at_ns))
             self.windows.append(
                 Window(low, high, f"CLOCK_REALTIME stepped by {step / 1000:+.1f} us")

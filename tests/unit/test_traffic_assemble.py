@@ -58,7 +58,14 @@ def arrived(trailers: bool = False) -> Any:
 
 
 def home(**changes: Any) -> Taken:
-    port_report = {"frames": COUNT, "foreign": 3, "warm_up": 20, "ring_drops": 0, "went_down": 0}
+    port_report = {
+        "frames": COUNT,
+        "foreign": 3,
+        "warm_up": 20,
+        "ring_drops": 0,
+        "went_down": 0,
+        "lost_here": [],
+    }
     fields: dict[str, Any] = {
         "run": 5,
         "complete": True,
@@ -75,8 +82,11 @@ def home(**changes: Any) -> Taken:
             "overrun": 0,
             "clock": {"steps": [], "rate_ppm": 0.0},
             "stalls": {"max_ns": None},
+            "lost_on_the_way_out": {"tx": []},
+            "backlog": [],
+            "host": {},
         },
-        "host": {"facts": {}, "counters": {"rx_dropped": {"rx": 0}}},
+        "host": {},
     }
     return Taken(**(fields | changes))
 
@@ -200,22 +210,33 @@ def test_a_clock_step_spoils_the_packets_that_lie_across_it() -> None:
     assert found.spoiled[0].why == "stepped"
 
 
+LOSING = {"start_ns": START + 20_000_000, "end_ns": START + 30_000_000, "why": "dropped 4 frames"}
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    "change",
     [
-        (lambda run: run.receiver["ports"]["rx"].update(ring_drops=4), "overflowed by 4"),
-        (lambda run: run.receiver["ports"]["rx"].update(went_down=1), "rx was taken down"),
-        (lambda run: run.host["counters"]["rx_dropped"].update(rx=6), "dropped 6 frames"),
+        lambda run: run.receiver["ports"]["rx"].update(lost_here=[LOSING]),
+        lambda run: run.receiver["lost_on_the_way_out"].update(tx=[LOSING]),
+        lambda run: run.receiver.update(backlog=[LOSING]),
     ],
 )
-def test_frames_that_the_instrument_lost_void_a_loss_and_nothing_else(
-    change: Any, words: str
-) -> None:
+def test_a_loss_while_the_host_lost_frames_is_bracketed_and_nothing_else_is(change: Any) -> None:
     run = home()
     change(run)
+    found = measured(sent(), np.delete(arrived(), [2, 25, 90]), run=run)
+    assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [25]
+    assert found.counts.lost == 3
+    assert [each.why for each in found.spoiled] == ["dropped 4 frames"]
+    assert found.invalid == ()
+
+
+def test_a_port_that_was_taken_down_voids_a_loss_and_nothing_else() -> None:
+    run = home()
+    run.receiver["ports"]["rx"].update(went_down=1)
     assert measured(sent(), arrived(), run=run).invalid == ()
     (reason,) = measured(sent(), arrived()[1:], run=run).invalid
-    assert words in reason
+    assert "rx was taken down" in reason
 
 
 def test_rows_that_were_not_taken_in_time_void_the_measurement() -> None:

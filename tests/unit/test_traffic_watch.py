@@ -30,6 +30,17 @@ def test_a_step_is_found_with_its_size_and_the_span_it_lies_in(step_ns: int) -> 
     assert f"{step_ns / 1000:+.1f} us" in window.why
 
 
+@pytest.mark.parametrize("step_ns", [-50_000_000, 200_000, 10**9])
+@pytest.mark.parametrize("span", [0, 1, 2, 3, 4])
+def test_a_step_is_found_in_whichever_span_of_a_short_run(span: int, step_ns: int) -> None:
+    watch = watched([40 * index + (step_ns if index > span else 0) for index in range(6)])
+    watch.finish()
+    (window,) = watch.windows
+    low = span * CLOCK_PERIOD_NS + 40 * span
+    assert window.start_ns <= EPOCH + low + max(0, step_ns) + CLOCK_PERIOD_NS
+    assert window.end_ns >= EPOCH + low + min(0, step_ns)
+
+
 @given(
     rates=st.lists(st.integers(-500_000, 500_000), min_size=2, max_size=2), change=st.integers(2, 7)
 )
@@ -39,7 +50,9 @@ def test_a_change_of_rate_is_no_step(rates: list[int], change: int) -> None:
         offsets.append(offset)
         # The rate may change in the middle of a span; ppm times 0.1 s is a tenth of nanoseconds.
         offset += (rates[0] if index < change else rates[1]) // 10
-    assert watched(offsets).windows == []
+    watch = watched(offsets)
+    watch.finish()
+    assert watch.windows == []
 
 
 def test_a_blurred_reading_is_no_step() -> None:
