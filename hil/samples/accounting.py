@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from hil.samples.table import (
     UNREADABLE,
     Table,
     blank,
+    difference_ns,
     taken,
 )
 from hil.samples.trailer_clock import TrailerMap
@@ -73,37 +74,90 @@ def join(
     Raises:
         ValueError: sequences of `planned` that do not strictly increase.
     """
-    expected = expected or Expected()
-    ports = ports or PortCounts()
     seq = planned["seq"]
     if np.any(seq[1:] <= seq[:-1]):
         raise ValueError("the sequences of a plan increase strictly")
+    samples = unsent(planned)
+    add_sent(samples, sent[sent["flow"] == flow])
+    tally = Tally(expected or Expected())
+    tally.add(samples, add_arrived(samples, arrived[arrived["flow"] == flow], trailer_map))
+    return samples, tally.counts(
+        ports or PortCounts(), reordered=int(np.count_nonzero(reordered(samples)))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found among arrived rows of one flow, in frames."""
+
+    intact: int = 0
+    damaged: int = 0  #: the unreadable ones included
+    unreadable: int = 0
+    unplanned: int = 0
+
+
+class Tally:
+    """The counts of a flow, added up over parts of its samples."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._sent = self._received = self._damaged_only = self._failed = 0
+        self._seen = Seen()
+        self._missing: dict[str, int] = {
+            **{f"tx_{source}_ns": 0 for source in expected.tx},
+            **{f"rx_{source}_ns": 0 for source in expected.rx},
+        }
+
+    def add(self, samples: Table, seen: Seen) -> None:
+        """Samples not yet counted, and what was found among their arrived rows."""
+        received = samples["copies"] > 0
+        failed = (samples["flags"] & SEND_FAILED) != 0
+        self._sent += samples.size
+        self._received += int(np.count_nonzero(received))
+        self._damaged_only += int(np.count_nonzero(~received & (samples["damaged"] > 0)))
+        self._failed += int(np.count_nonzero(failed))
+        for column in self._missing:
+            due = ~failed if column.startswith("tx_") else received
+            self._missing[column] += int(np.count_nonzero(due & ~taken(samples[column])))
+        self.add_frames(seen)
+
+    def add_frames(self, seen: Seen) -> None:
+        """Frames of the flow, whichever probe they are of."""
+        mine = self._seen
+        self._seen = Seen(
+            mine.intact + seen.intact,
+            mine.damaged + seen.damaged,
+            mine.unreadable + seen.unreadable,
+            mine.unplanned + seen.unplanned,
+        )
+
+    def counts(self, ports: PortCounts, *, reordered: int) -> Counts:
+        """The counts; how many were reordered shows only over the whole."""
+        missing = self._sent - self._received - self._damaged_only
+        # An unreadable frame is some probe's; it explains a missing one, while one is missing.
+        corrupted = self._damaged_only + min(self._seen.unreadable, missing)
+        return Counts(
+            sent=self._sent,
+            warmup_sent=ports.warmup_sent,
+            received=self._received,
+            lost=self._sent - self._received - corrupted,
+            duplicated=self._seen.intact - self._received,
+            reordered=reordered,
+            corrupted=corrupted,
+            foreign=ports.foreign + self._seen.unplanned,
+            send_failed=self._failed,
+            damaged_frames=self._seen.damaged,
+            tx_missing={s: self._missing[f"tx_{s}_ns"] for s in self._expected.tx},
+            rx_missing={s: self._missing[f"rx_{s}_ns"] for s in self._expected.rx},
+        )
+
+
+def unsent(planned: Table) -> Table:
+    """The samples of planned probes of which nothing is known yet."""
     samples = blank(SAMPLE, planned.size)
     for name in ("seq", "frame", "stratum", "size"):
         samples[name] = planned[name]
-    _add_sent(samples, sent[sent["flow"] == flow])
-    seen = _add_arrived(samples, arrived[arrived["flow"] == flow], trailer_map)
-
-    received = samples["copies"] > 0
-    damaged_only = int(np.count_nonzero(~received & (samples["damaged"] > 0)))
-    arrivals = int(np.count_nonzero(received))
-    # An unreadable frame is some probe's; it explains a missing one, as long as one is missing.
-    corrupted = damaged_only + min(seen.unreadable, planned.size - arrivals - damaged_only)
-    failed = (samples["flags"] & SEND_FAILED) != 0
-    return samples, Counts(
-        sent=planned.size,
-        warmup_sent=ports.warmup_sent,
-        received=arrivals,
-        lost=planned.size - arrivals - corrupted,
-        duplicated=seen.intact - arrivals,
-        reordered=_reordered(samples),
-        corrupted=corrupted,
-        foreign=ports.foreign + seen.unplanned,
-        send_failed=int(np.count_nonzero(failed)),
-        damaged_frames=seen.damaged,
-        tx_missing={s: _missing(samples[f"tx_{s}_ns"], ~failed) for s in expected.tx},
-        rx_missing={s: _missing(samples[f"rx_{s}_ns"], received) for s in expected.rx},
-    )
+    return samples
 
 
 def offered(planned: Table, sent: Table, *, flow: int) -> Table:
@@ -114,18 +168,17 @@ def offered(planned: Table, sent: Table, *, flow: int) -> Table:
     return planned[: np.searchsorted(planned["seq"], mine.max(), side="right")]
 
 
-def spoil(samples: Table, windows: Sequence[Window]) -> Table:
+def spoil(samples: Table, windows: Sequence[Window], longest_ns: int | None = None) -> Table:
     """A copy of `samples` in which those that touch a window are flagged `SPOILED`.
 
     A sample lies from its sending to its receipt. One that never came lies from its sending for as
     long as the slowest one took: had a stall swallowed it, it would have been in that span.
+    `longest_ns` is how long that was over the whole run, where `samples` are a part of it.
     """
     spoiled = samples.copy()
-    start = _first_taken(samples, "tx_kernel_ns", "tx_user_ns", "intended_ns")
-    end = _first_taken(samples, "rx_kernel_ns", "rx_trailer_ns", "rx_user_ns")
+    start, end = _span(samples)
     placed, came = taken(start), taken(end)
-    both = placed & came
-    longest = max(0, int(np.max(end[both] - start[both]))) if both.any() else 0
+    longest = longest_span_ns(samples) if longest_ns is None else longest_ns
     end = np.where(came, end, np.where(placed, start, 0) + longest)
     touched = np.zeros(samples.size, np.bool_)
     for window in windows:
@@ -134,11 +187,17 @@ def spoil(samples: Table, windows: Sequence[Window]) -> Table:
     return spoiled
 
 
-class _Seen(NamedTuple):
-    intact: int
-    damaged: int
-    unreadable: int
-    unplanned: int
+def longest_span_ns(samples: Table) -> int:
+    """How long the slowest of the samples took from its sending to its receipt, at least 0."""
+    spans = difference_ns(*reversed(_span(samples)))
+    known = spans[taken(spans)]
+    return max(0, int(known.max())) if known.size else 0
+
+
+def _span(samples: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each sample was sent and when it came, by the best time that it has of either."""
+    start = _first_taken(samples, "tx_kernel_ns", "tx_user_ns", "intended_ns")
+    return start, _first_taken(samples, "rx_kernel_ns", "rx_trailer_ns", "rx_user_ns")
 
 
 def _positions(seq: NDArray[Any], planned: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -149,7 +208,8 @@ def _positions(seq: NDArray[Any], planned: NDArray[Any]) -> tuple[NDArray[Any], 
     return position, inside
 
 
-def _add_sent(samples: Table, sent: Table) -> None:
+def add_sent(samples: Table, sent: Table) -> None:
+    """Notes in `samples` what the sender saw: `SENT` rows of the flow; others' are passed over."""
     position, inside = _positions(sent["seq"], samples["seq"])
     position, sent = position[inside], sent[inside]
     for name in ("intended_ns", "tx_user_ns", "tx_kernel_ns", "tx_hardware_ns"):
@@ -158,7 +218,8 @@ def _add_sent(samples: Table, sent: Table) -> None:
     np.bitwise_or.at(samples["flags"], position, sent["flags"])
 
 
-def _add_arrived(samples: Table, arrived: Table, trailer_map: TrailerMap | None) -> _Seen:
+def add_arrived(samples: Table, arrived: Table, trailer_map: TrailerMap | None) -> Seen:
+    """Notes in `samples` what the receiver saw: `ARRIVED` rows of the flow, in order."""
     readable = (arrived["flags"] & UNREADABLE) == 0
     unreadable = int(np.count_nonzero(~readable))
     arrived = arrived[readable]
@@ -177,7 +238,7 @@ def _add_arrived(samples: Table, arrived: Table, trailer_map: TrailerMap | None)
     rows = np.sort(first[first >= 0])
     _add_first_copies(samples, position[rows], arrived[rows], trailer_map)
     total_damaged = int(np.count_nonzero(damaged)) + unreadable
-    return _Seen(position.size, total_damaged, unreadable, unplanned)
+    return Seen(position.size, total_damaged, unreadable, unplanned)
 
 
 def _add_first_copies(
@@ -206,14 +267,6 @@ def reordered(samples: Table) -> NDArray[np.bool_]:
     late = np.zeros(samples.size, np.bool_)
     late[in_order[1:]] = in_order[1:] < np.maximum.accumulate(in_order)[:-1]
     return late
-
-
-def _reordered(samples: Table) -> int:
-    return int(np.count_nonzero(reordered(samples)))
-
-
-def _missing(column: NDArray[Any], due: NDArray[Any]) -> int:
-    return int(np.count_nonzero(due & ~taken(column)))
 
 
 def _first_taken(samples: Table, *names: str) -> NDArray[np.int64]:

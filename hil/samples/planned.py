@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil.samples.table import PLANNED, Table
 
@@ -51,6 +52,10 @@ class Planned(Protocol):
         """The most packets that are due in any closed span of `span_ns`."""
         ...
 
+    def find(self, seq: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The row number of each sequence, and whether it is planned at all."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -89,6 +94,13 @@ class Held:
         offsets = self.table["offset_ns"]
         ends = np.searchsorted(offsets, offsets + span_ns, side="right")
         return int((ends - np.arange(len(offsets))).max())
+
+    def find(self, seq: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """As `Planned.find`."""
+        position = np.searchsorted(self.table["seq"], seq).astype(np.int64)
+        inside = position < len(self.table)
+        inside[inside] = self.table["seq"][position[inside]] == seq[inside]
+        return position, inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,11 @@ class Regular:
         if self.interval_ns <= 0:
             return self.count
         return min(self.count, span_ns // self.interval_ns + 1)
+
+    def find(self, seq: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """As `Planned.find`."""
+        inside = np.asarray(seq < np.uint64(self.count))
+        return np.where(inside, seq, self.count).astype(np.int64), inside
 
 
 def planned(rows: Planned | Table) -> Planned:

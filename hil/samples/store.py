@@ -167,39 +167,34 @@ def read_stream(path: Path, dtype: np.dtype[Any]) -> Stream:
         FileNotFoundError: no such file.
         ValueError: not an Arrow stream, or of other rows or another version of the table.
     """
+    from hil.samples.pages import Pages
+
+    pages = Pages(path, dtype)
+    rows = np.concatenate([np.zeros(0, dtype), *pages])
+    return Stream(rows, pages.truncated, pages.metadata)
+
+
+def open_stream(path: Path, dtype: np.dtype[Any]) -> tuple[Any, Mapping[str, Any], int]:
+    """The schema of a stream, what it says of itself, and where its first chunk begins.
+
+    The schema is None where its writer was cut off before it was written.
+
+    Raises: as `read_stream`.
+    """
     import pyarrow as pa
 
     with path.open("rb") as file:
         start = file.read(len(_CONTINUES))
     if start != _CONTINUES[: len(start)]:
         raise ValueError(f"{path}: not an Arrow stream")
-    batches: list[Any] = []
     with pa.OSFile(str(path), "rb") as source:
         try:
-            reader = pa.ipc.open_stream(source)
+            schema = pa.ipc.open_stream(source).schema
         except (pa.ArrowInvalid, OSError):
-            return Stream(np.zeros(0, dtype), True, {})
-        metadata = _metadata(reader.schema)
-        _check(path, reader.schema, metadata, dtype)
-        position = source.tell()
-        ended = False
-        with contextlib.suppress(pa.ArrowInvalid, OSError):
-            while True:
-                try:
-                    batches.append(reader.read_next_batch())
-                except StopIteration:
-                    # The reader stops alike at the end marker and at the end of the file.
-                    ended = _end_at(path, position)
-                    break
-                position = source.tell()
-    rows = np.zeros(sum(batch.num_rows for batch in batches), dtype)
-    filled = 0
-    for batch in batches:
-        part = rows[filled : filled + batch.num_rows]
-        for name in _names(dtype):
-            part[name] = batch.column(name).to_numpy()
-        filled += batch.num_rows
-    return Stream(rows, not ended, metadata)
+            return None, {}, 0
+        metadata = _metadata(schema)
+        _check(path, schema, metadata, dtype)
+        return schema, metadata, source.tell()
 
 
 def write(path: Path, samples: Table, metadata: Mapping[str, Any] | None = None) -> None:
@@ -365,8 +360,8 @@ def _parquet_schema(path: Path) -> Any:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
 
 
-def _end_at(path: Path, position: int) -> bool:
-    """True where the end-of-stream marker stands at `position`."""
+def end_at(path: Path, position: int) -> bool:
+    """True where the end-of-stream marker stands at `position` of a stream."""
     with path.open("rb") as file:
         file.seek(position)
         return file.read(len(_END)) == _END
