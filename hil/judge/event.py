@@ -19,8 +19,8 @@ from hil.judge.offered import Flags
 from hil.judge.uncertainty import Uncertainty
 from hil.judge.wording import lasting, per_hour, span
 from hil.samples import metrics, outages
+from hil.samples.columns import Samples, replaced
 from hil.samples.measurement import Measurement
-from hil.samples.table import Table
 from hil.stats import rate
 from hil.targets.target import EventTarget, GoodputTarget
 from hil.units import format_share
@@ -84,12 +84,15 @@ def _gaps(
     )
 
 
-def _lost_where(rows: Table, flags: Flags) -> Table:
+def _lost_where(rows: Samples, flags: Flags) -> Samples:
     """The samples with some packets taken for lost."""
-    changed = rows.copy()
-    changed["copies"][flags] = 0
-    changed["arrival"][flags] = -1
-    return changed
+    if not flags.any():
+        return rows
+    return replaced(
+        rows,
+        copies=np.where(flags, 0, rows["copies"]),
+        arrival=np.where(flags, -1, rows["arrival"]),
+    )
 
 
 def _down(
@@ -181,8 +184,9 @@ def judge_goodput(target: GoodputTarget, seen: Evidence, measurement: Measuremen
     """
     interval = measurement.interval_ns or 1
     excused = seen.lost & seen.bracketed
-    healed = seen.rows.copy()
-    healed["copies"][excused] = 1
+    healed = seen.rows
+    if excused.any():
+        healed = replaced(seen.rows, copies=np.where(excused, 1, seen.rows["copies"]))
     hard = metrics.goodput(seen.rows, measurement.timing, window_ns=target.window_ns)
     mild = metrics.goodput(healed, measurement.timing, window_ns=target.window_ns)
     worst = float(hard.share.min()) if hard.share.size else 0.0

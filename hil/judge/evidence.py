@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.judge.offered import Flags, Offered, offered
+from hil.samples.columns import Samples
 from hil.samples.measurement import Measurement
-from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, Table, difference_ns, taken
+from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, difference_ns, taken
 from hil.targets.traffic import Burst, Traffic, Video
 
 #: The delay of a packet of which no intact copy came.
@@ -30,7 +31,7 @@ Times = NDArray[np.int64]
 class Evidence:
     """One entry for each packet that was offered, in order of sequence."""
 
-    rows: Table  #: the samples themselves
+    rows: Samples  #: the samples themselves
     sent_ns: Times  #: by the run's own send stamp, else the intended time
     received_ns: Times  #: `NOT_TAKEN` where no intact copy came or it has no stamp
     delay_ns: Times  #: `NEVER` where lost, `NOT_TAKEN` where received and not timed
@@ -110,7 +111,7 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     )
 
 
-def _was_offered(rows: Table, *, framed: bool) -> Flags:
+def _was_offered(rows: Samples, *, framed: bool) -> Flags:
     """Rows of which a send stamp, a refusal or an arrival tells that they were offered.
 
     Of frames only whole ones count. The last frame of a run that was cut short may lack packets

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.samples.columns import Samples
 from hil.samples.measurement import Measurement
-from hil.samples.table import CLOCK_OF, Table, taken
+from hil.samples.table import CLOCK_OF, taken
 from hil.targets.traffic import AVERAGING_WINDOW_NS, QosFlow, Traffic
 
 Flags = NDArray[np.bool_]
@@ -37,7 +38,7 @@ class Offered:
         return self.off_grid | self.beyond_bucket
 
 
-def offered(measurement: Measurement, rows: Table, traffic: Traffic) -> Offered:
+def offered(measurement: Measurement, rows: Samples, traffic: Traffic) -> Offered:
     """Holds the send stamps of `rows` against the schedule and the QoS flow of the traffic.
 
     Stamps on the clock of the schedule are preferred, in the order kernel, user; a network card's
@@ -76,7 +77,7 @@ def off_grid_share(measurement: Measurement, tolerance: float = 0.25) -> float |
     return float(off.mean())
 
 
-def _off_schedule(measurement: Measurement, rows: Table) -> tuple[str, NDArray[np.int64], Flags]:
+def _off_schedule(measurement: Measurement, rows: Samples) -> tuple[str, NDArray[np.int64], Flags]:
     """By which stamps packets left, how far off the intended time, and where that is known."""
     column = _column(measurement, rows)
     sent, intended = rows[column], rows["intended_ns"]
@@ -87,7 +88,7 @@ def _off_schedule(measurement: Measurement, rows: Table) -> tuple[str, NDArray[n
     return column, distance, known
 
 
-def _column(measurement: Measurement, rows: Table) -> str:
+def _column(measurement: Measurement, rows: Samples) -> str:
     own = measurement.timing.tx_column
     realtime = CLOCK_OF["intended_ns"]
     for name in (own, *_FALLBACKS):

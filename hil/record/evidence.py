@@ -17,6 +17,7 @@ from hil.record.schema import (
     TimeSources,
     UncertaintyBudget,
 )
+from hil.samples.columns import Samples
 from hil.samples.measurement import (
     Budget,
     Counts,
@@ -26,7 +27,6 @@ from hil.samples.measurement import (
     TxSource,
     Window,
 )
-from hil.samples.table import Table
 
 if TYPE_CHECKING:
     from hil.judge import Judgement
@@ -90,7 +90,7 @@ def judgement_line(judgement: Judgement, nodeid: str | None) -> JudgementLine:
 
 
 def measurement_of(
-    line: MeasurementLine, samples: Table, floor_ns: NDArray[np.int64] | None = None
+    line: MeasurementLine, samples: Samples, floor_ns: NDArray[np.int64] | None = None
 ) -> Measurement:
     """The measurement a line was written from, as far as the record and the samples hold it.
 

@@ -226,7 +226,7 @@ class _Evidence:
             if sha256_of(path) != line.samples.sha256:
                 self._fault(f"{path} is not what was judged: its SHA-256 is another one")
                 return None
-            samples, metadata = store.read(path), store.read_metadata(path)
+            samples, metadata = store.load(path), store.read_metadata(path)
             whole = floor.unpacked(metadata)
             if whole is None and len(line.budget.floor) > 1:
                 self._note(f"{name}: of its floor only some points are on record")

@@ -98,7 +98,7 @@ def _measurement(directory: RunDirectory, run: Run, name: str) -> tuple[Measurem
     if line is None or line.samples is None:
         return None, ""
     try:
-        samples = store.read(directory.path / line.samples.path)
+        samples = store.load(directory.path / line.samples.path)
         return measurement_of(line, samples), ""
     except (OSError, ValueError) as error:
         return None, f"cards of {name} are without drawings: {error}"

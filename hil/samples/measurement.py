@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples.table import CLOCK_OF, Table, difference_ns
+from hil.samples.columns import Samples
+from hil.samples.table import CLOCK_OF, difference_ns
 from hil.stats import quantile
 
 TxSource = Literal["hardware", "kernel", "user"]
@@ -110,7 +111,8 @@ class Measurement:
     `traffic` is the offered traffic as plain JSON values; `interval_ns` its nominal spacing, None
     where it has none. `invalid` are reasons, one sentence each, why the instrument cannot vouch
     for the figures. `complete` is False when the run was cut short: `samples` then holds what was
-    taken and judged as far as it goes.
+    taken and judged as far as it goes. Samples of a long run stay in their file and are read by
+    column (`hil.samples.columns`).
     """
 
     id: str
@@ -121,7 +123,7 @@ class Measurement:
     rx_port: str
     traffic: Mapping[str, Any]
     interval_ns: int | None
-    samples: Table
+    samples: Samples
     counts: Counts
     timing: Timing
     budget: Budget

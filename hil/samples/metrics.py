@@ -13,20 +13,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.samples.columns import Samples
 from hil.samples.measurement import Timing, TxSource
-from hil.samples.table import CLOCK_OF, NOT_TAKEN, SEND_FAILED, Table, difference_ns, taken
+from hil.samples.table import CLOCK_OF, NOT_TAKEN, SEND_FAILED, difference_ns, taken
 from hil.stats import quantile, trend
 
 #: The percentiles of a `distribution`, as keys and as shares.
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999}
 
 
-def delay_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
+def delay_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """One-way delay (RFC 7679): receipt of the first intact copy less the send time."""
     return difference_ns(samples[timing.rx_column], samples[timing.tx_column])
 
 
-def received(samples: Table) -> NDArray[np.bool_]:
+def received(samples: Samples) -> NDArray[np.bool_]:
     """Which probes came intact at least once."""
     return np.asarray(samples["copies"] > 0)
 
@@ -52,13 +53,13 @@ def ipdv_ns(delay: NDArray[np.int64], seq: NDArray[np.uint64]) -> NDArray[np.int
     return variation
 
 
-def receipts_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
+def receipts_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """The times at which first intact copies came, sorted; one entry per receipt."""
     times = samples[timing.rx_column]
     return np.sort(times[received(samples) & taken(times)])
 
 
-def reception_intervals_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
+def reception_intervals_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """The time between each receipt and the one before, in order of time; one fewer than receipts.
 
     The message reception interval of 5G-ACIA, update time of TS 22.104 annex C. Across a loss the
@@ -67,7 +68,7 @@ def reception_intervals_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
     return np.diff(receipts_ns(samples, timing))
 
 
-def send_lateness_ns(samples: Table, source: TxSource) -> NDArray[np.int64]:
+def send_lateness_ns(samples: Samples, source: TxSource) -> NDArray[np.int64]:
     """Send time less intended time, signed; of the sender, not of the network.
 
     Raises:
@@ -79,7 +80,7 @@ def send_lateness_ns(samples: Table, source: TxSource) -> NDArray[np.int64]:
     return difference_ns(samples[column], samples["intended_ns"])
 
 
-def send_times_ns(samples: Table, timing: Timing) -> NDArray[np.int64]:
+def send_times_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """The send time of every probe, all taken, on the clock of `timing.tx`.
 
     Where the stamp is missing, the intended time stands in, moved by the median distance of the
@@ -136,7 +137,7 @@ class WatchdogReplay:
 
 
 def watchdog(
-    samples: Table, timing: Timing, *, watchdog_ns: int, tick_ns: int = 0
+    samples: Samples, timing: Timing, *, watchdog_ns: int, tick_ns: int = 0
 ) -> WatchdogReplay:
     """Replays a PLC's communication watchdog, restarted by each receipt, on this measurement.
 
@@ -182,7 +183,7 @@ class Frames:
     size: NDArray[np.int64]
 
 
-def frames(samples: Table, timing: Timing) -> Frames:
+def frames(samples: Samples, timing: Timing) -> Frames:
     """The PDU sets of a measurement (TS 23.501 clause 5.37.5: a set is of use only as a whole)."""
     order = np.argsort(samples["frame"], kind="stable")
     ordered = samples[order]
@@ -230,7 +231,7 @@ class Goodput:
         return self.delivered / self.offered
 
 
-def goodput(samples: Table, timing: Timing, *, window_ns: int) -> Goodput:
+def goodput(samples: Samples, timing: Timing, *, window_ns: int) -> Goodput:
     """Goodput on the sender's own frame grid.
 
     A window begins with each frame and holds the frames that begin within `window_ns`. It is whole
@@ -280,7 +281,7 @@ def _cumulated(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _backlog(
-    sent: Table, start: NDArray[Any], timing: Timing
+    sent: Samples, start: NDArray[Any], timing: Timing
 ) -> tuple[NDArray[np.int64], tuple[float | None, float | None, float | None]]:
     """Bytes on their way as each frame began, and how fast they grow against the offered rate."""
     unknown = (None, None, None)

@@ -23,8 +23,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hil.samples import accounting, trailer_clock
+from hil.samples import trailer_clock
+from hil.samples.columns import Columns, Samples
 from hil.samples.measurement import Counts
 from hil.samples.planned import Held, from_description
 from hil.samples.table import (
@@ -41,6 +43,10 @@ from hil.samples.table import (
 _KEY: Final = b"hil"
 _CONTINUES: Final = b"\xff\xff\xff\xff"  # Arrow columnar format, "Encapsulated message format"
 _END: Final = _CONTINUES + bytes(4)  # "IPC streaming format": the end-of-stream marker
+_MOST_ROWS: Final = 1 << 16  # of a chunk
+_GROUP: Final = 1 << 18  # rows of a row group
+_REPEATED: Final = ("stratum", "size", "copies", "damaged", "flags")  # columns of few values
+MOST_IN_MEMORY: Final = 1 << 20  #: samples; of more the columns are read when they are needed
 _KINDS: Final = {"planned": PLANNED, "sent": SENT, "arrived": ARRIVED}
 
 
@@ -113,16 +119,16 @@ class StreamWriter:
             raise
 
     def append(self, rows: Table) -> None:
-        """Writes one chunk; an empty one writes nothing."""
+        """Writes rows, in chunks that a reader can take in; none at all write nothing."""
         import pyarrow as pa
 
         if self._broken:
             raise OSError(f"{self.path}: a chunk before could not be written")
-        if rows.size == 0:
-            return
-        columns = [np.ascontiguousarray(rows[name]) for name in _names(self._dtype)]
         try:
-            self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
+            for first in range(0, rows.size, _MOST_ROWS):
+                part = rows[first : first + _MOST_ROWS]
+                columns = [np.ascontiguousarray(part[name]) for name in _names(self._dtype)]
+                self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
             self._file.flush()
         except BaseException:
             self._broken = True
@@ -197,34 +203,84 @@ def open_stream(path: Path, dtype: np.dtype[Any]) -> tuple[Any, Mapping[str, Any
         return schema, metadata, source.tell()
 
 
-def write(path: Path, samples: Table, metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes a `SAMPLE` table as Parquet (zstd), whole or not at all.
-
-    The file's key ``hil`` holds JSON: ``table_version``, ``clock_of`` and what `metadata` adds.
+def write(path: Path, samples: Samples, metadata: Mapping[str, Any] | None = None) -> None:
+    """Writes a `SAMPLE` table as `SamplesWriter` does, with `metadata` beside.
 
     Raises:
         OSError: the file cannot be written; none is then left behind.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
+    with SamplesWriter(path) as file:
+        for first in range(0, len(samples), _GROUP):
+            file.append(samples[first : first + _GROUP])
+        file.about(metadata or {})
 
-    about = {"table_version": TABLE_VERSION, "clock_of": CLOCK_OF, **(metadata or {})}
-    columns = []
-    for name in _names(SAMPLE):
-        values = np.ascontiguousarray(samples[name])
-        mask = values == NOT_TAKEN if name.endswith("_ns") else None
-        columns.append(pa.array(values, mask=mask))
-    table = pa.Table.from_arrays(columns, schema=_schema(SAMPLE, about))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            parquet.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+class SamplesWriter:
+    """Writes `SAMPLE` rows as Parquet (zstd), a part at a time; whole or not at all.
+
+    The file's key ``hil`` holds JSON: ``table_version``, ``clock_of`` and what `about` adds. The
+    file is there at the end of the ``with`` block, and not if that ends by an exception.
+
+    Raises:
+        OSError: the file cannot be written; none is then left behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._about: dict[str, Any] = {"table_version": TABLE_VERSION, "clock_of": CLOCK_OF}
+
+    def __enter__(self) -> Self:
+        from pyarrow import parquet
+
+        self._file = self._partial.open("wb")
+        # Times and numbers that rise steadily are small as differences, and read fast.
+        steady = [name for name in _names(SAMPLE) if name not in _REPEATED]
+        self._writer = parquet.ParquetWriter(
+            self._file,
+            _schema(SAMPLE, {}).remove_metadata(),
+            compression="zstd",
+            use_dictionary=list(_REPEATED),
+            column_encoding=dict.fromkeys(steady, "DELTA_BINARY_PACKED"),
+        )
+        return self
+
+    def append(self, samples: Samples) -> None:
+        """Writes one row group."""
+        import pyarrow as pa
+
+        if not len(samples):
+            return
+        columns = []
+        for name in _names(SAMPLE):
+            values = np.ascontiguousarray(samples[name])
+            mask = values == NOT_TAKEN if name.endswith("_ns") else None
+            columns.append(pa.array(values, mask=mask))
+        self._writer.write_batch(pa.record_batch(columns, names=list(_names(SAMPLE))))
+
+    def about(self, metadata: Mapping[str, Any]) -> None:
+        """What the file shall say of itself, beside what it always says."""
+        self._about |= metadata
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._writer.add_key_value_metadata({_KEY: json.dumps(self._about).encode()})
+                self._writer.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._partial.replace(self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Table:
@@ -234,15 +290,38 @@ def read(path: Path) -> Table:
         FileNotFoundError: no such file.
         ValueError: not a Parquet file, or not this version of the table.
     """
+    return _columns(path).table()
+
+
+def load(path: Path) -> Samples:
+    """The samples of a Parquet file: a table, or `Columns` of the file where they are many.
+
+    Raises: as `read`.
+    """
+    columns = _columns(path)
+    return columns.table() if len(columns) <= MOST_IN_MEMORY else columns
+
+
+def _columns(path: Path) -> Columns:
     from pyarrow import parquet
 
-    _check(path, schema := _parquet_schema(path), _metadata(schema), SAMPLE)
-    table = parquet.read_table(path)
-    samples = np.zeros(table.num_rows, SAMPLE)
-    for name in _names(SAMPLE):
-        column = table.column(name)
-        samples[name] = column.fill_null(NOT_TAKEN) if column.null_count else column
-    return samples
+    footer = _footer(path)
+    _check(path, footer.schema.to_arrow_schema(), _metadata(footer), SAMPLE)
+    size = footer.num_rows
+
+    def read_column(name: str) -> NDArray[Any]:
+        values = np.empty(size, SAMPLE[name])
+        filled = 0
+        with parquet.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
+                column = column.fill_null(NOT_TAKEN) if column.null_count else column
+                for chunk in column.chunks:
+                    values[filled : filled + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+                    filled += len(chunk)
+        return values
+
+    return Columns(read_column, size)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -252,7 +331,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: not a Parquet file.
     """
-    return _metadata(_parquet_schema(path))
+    return _metadata(_footer(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,28 +366,25 @@ def recover(directory: Path) -> tuple[Recovered, ...]:
 
 
 def _recovered(files: Files) -> Recovered:
-    streams = {}
-    for kind, dtype in _KINDS.items():
-        try:
-            streams[kind] = read_stream(files.stream(kind), dtype)
-        except (FileNotFoundError, ValueError) as error:
-            return Recovered(files, True, None, str(error))
-    planned, sent, arrived = (streams[kind] for kind in _KINDS)
-    truncated = any(stream.truncated for stream in streams.values())
-    flow = planned.metadata.get("flow")
-    if not isinstance(flow, int):
-        return Recovered(files, truncated, None, f"{files.planned}: names no flow")
-    described = planned.metadata.get("planned")
-    plan = from_description(described) if described is not None else Held(planned.rows)
-    samples, counts = accounting.join(
-        accounting.offered(plan.rows(0, len(plan)), sent.rows, flow=flow),
-        sent.rows,
-        arrived.rows,
-        flow=flow,
-        trailer_map=trailer_clock.fit_trailer_map(sent.rows, arrived.rows, flow=flow),
-    )
-    about = {**planned.metadata, "truncated": truncated, "recovered": True}
-    write(files.parquet, samples, about)
+    from hil.samples.streaming import StreamedJoin
+
+    try:
+        planned = read_stream(files.planned, PLANNED)
+        flow = planned.metadata.get("flow")
+        if not isinstance(flow, int):
+            return Recovered(files, True, None, f"{files.planned}: names no flow")
+        described = planned.metadata.get("planned")
+        plan = from_description(described) if described is not None else Held(planned.rows)
+        join = StreamedJoin(plan, files.sent, files.arrived, flow=flow, cut_short=True)
+    except (FileNotFoundError, ValueError) as error:
+        return Recovered(files, True, None, str(error))
+    truncated = planned.truncated or join.truncated
+    clock_map = trailer_clock.fit_trailer_map(*join.some_rows(), flow=flow)
+    counts = join.counts(clock_map)
+    with SamplesWriter(files.parquet) as file:
+        for block in join.blocks(clock_map):
+            file.append(block)
+        file.about({**planned.metadata, "truncated": truncated, "recovered": True})
     return Recovered(files, truncated, counts)
 
 
@@ -336,8 +412,9 @@ def _schema(dtype: np.dtype[Any], metadata: Mapping[str, Any]) -> Any:
     return pa.schema(fields, metadata={_KEY: json.dumps(metadata).encode()})
 
 
-def _metadata(schema: Any) -> dict[str, Any]:
-    found = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+def _metadata(described: Any) -> dict[str, Any]:
+    """What a schema, or the footer of a Parquet file, says of the rows."""
+    found = json.loads((described.metadata or {}).get(_KEY, b"{}"))
     return found if isinstance(found, dict) else {}
 
 
@@ -350,12 +427,12 @@ def _check(path: Path, schema: Any, metadata: Mapping[str, Any], dtype: np.dtype
         raise ValueError(f"{path}: columns {', '.join(schema.names)}; expected {wanted}")
 
 
-def _parquet_schema(path: Path) -> Any:
+def _footer(path: Path) -> Any:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        return parquet.read_schema(path)
+        return parquet.read_metadata(path)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
 
