@@ -147,6 +147,18 @@ def bench(
 
 
 @app.command()
+def otg(
+    listen: Annotated[str, typer.Option(help="HOST:PORT to serve on.")] = "127.0.0.1:8080",
+    testbed: Annotated[str | None, typer.Option(help="Where named ports are.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory that keeps the samples.")] = None,
+) -> int:
+    """Serve this engine through the Open Traffic Generator API, for scripts that drive one."""
+    from hil.cli.otg import otg as verb
+
+    return verb(listen, testbed, out)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="Run directory.")] = Path("out/latest"),
 ) -> int:
