@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hil.clock import Stopwatch, stopwatch
+    from hil.drivers.generator import Generator, GeneratorFlow
     from hil.drivers.protocols import Attenuator, Cpe, Device, Modem, Plc
     from hil.errors import (
         ConfigError,
@@ -38,6 +39,8 @@ _HOME = {
     "Attenuator": "hil.drivers.protocols",
     "Cpe": "hil.drivers.protocols",
     "Device": "hil.drivers.protocols",
+    "Generator": "hil.drivers.generator",
+    "GeneratorFlow": "hil.drivers.generator",
     "Modem": "hil.drivers.protocols",
     "Plc": "hil.drivers.protocols",
     "ConfigError": "hil.errors",
@@ -76,6 +79,8 @@ __all__ = [
     "Device",
     "DeviceError",
     "DriverError",
+    "Generator",
+    "GeneratorFlow",
     "HilError",
     "Inconclusive",
     "Judge",

@@ -58,7 +58,9 @@ def otg(listen: str, testbed: str | None, out: Path | None) -> int:
         try:
             server = Server((host, int(port_text)), engine, __version__)
             stack.callback(server.close)
-            print(f"OTG on http://{server.address[0]}:{server.address[1]}; Ctrl-C ends it", flush=True)
+            print(
+                f"OTG on http://{server.address[0]}:{server.address[1]}; Ctrl-C ends it", flush=True
+            )
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, asked)

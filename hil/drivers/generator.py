@@ -17,7 +17,7 @@ ClockQuality = Literal["same host", "ptp", "unsynchronised", "round trip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class GeneratorFlow:
     """One flow to generate: `count` packets from port `tx` to port `rx`, one each `interval_ns`.
 
     `size` is the PDU-session packet: the IP packet for layer udp, the Ethernet frame without FCS
@@ -40,7 +40,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class FlowFigures:
     """What the generator says of one flow; None is what it did not measure.
 
     `received` are packets that came, with duplicates where it cannot tell those from others.
@@ -64,7 +64,7 @@ class Figures:
 class Generator(Device, Protocol):
     """A device that sends traffic and counts what comes."""
 
-    def apply(self, orders: Sequence[Order]) -> None:
+    def apply(self, flows: Sequence[GeneratorFlow]) -> None:
         """Make these the flows of the generator, in place of all others; nothing is sent yet.
 
         Raises:
@@ -77,10 +77,10 @@ class Generator(Device, Protocol):
     def stop(self) -> None:
         """Send no more; what is on its way is still counted. Silent where nothing is sent."""
 
-    def figures(self) -> Mapping[str, Figures]:
+    def figures(self) -> Mapping[str, FlowFigures]:
         """Every flow by name, as far as it is."""
 
-    def finished(self, limit_s: float) -> Mapping[str, Figures]:
+    def finished(self, limit_s: float) -> Mapping[str, FlowFigures]:
         """Wait until all flows are sent and drained, and return their figures.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from hil.clock import SYSTEM, Clock, Deadline
 from hil.document import Duration
-from hil.drivers.generator import ClockQuality, Figures, Order
+from hil.drivers.generator import ClockQuality, FlowFigures, GeneratorFlow
 from hil.drivers.protocols import Health, HealthReport, Identity
 from hil.drivers.transcript import Transcript
 from hil.errors import ConnectFailed, ConnectionLost, DeviceError, DriverError, DriverTimeout
@@ -161,15 +161,15 @@ class GeneratorOtg:
         """See `Device.transcript`."""
         return self._transcript.since(since_ns)
 
-    def apply(self, orders: Sequence[Order]) -> None:
+    def apply(self, flows: Sequence[GeneratorFlow]) -> None:
         """See `Generator.apply`."""
-        self._ask("apply", lambda api: api.set_config(self._configuration(api, orders)))
+        self._ask("apply", lambda api: api.set_config(self._configuration(api, flows)))
 
-    def _configuration(self, api: Any, orders: Sequence[Order]) -> Any:
+    def _configuration(self, api: Any, flows: Sequence[GeneratorFlow]) -> Any:
         config = api.config()
         for name, location in self._config.ports.items():
             config.ports.port(name=name, location=location)
-        for order in orders:
+        for order in flows:
             for port in (order.tx, order.rx):
                 if port not in self._config.ports:
                     known = ", ".join(self._config.ports)
@@ -212,7 +212,7 @@ class GeneratorOtg:
 
         self._ask(state, switch)
 
-    def figures(self) -> Mapping[str, Figures]:
+    def figures(self) -> Mapping[str, FlowFigures]:
         """See `Generator.figures`."""
 
         def metrics(api: Any) -> Any:
@@ -222,7 +222,7 @@ class GeneratorOtg:
 
         return {each.name: self._figures(each) for each in self._ask("metrics", metrics)}
 
-    def _figures(self, metric: Any) -> Figures:
+    def _figures(self, metric: Any) -> FlowFigures:
         sent, received = _whole(metric.frames_tx), _whole(metric.frames_rx)
         share = metric.loss
         lost = None if share is None or sent is None else round(share / 100 * sent)
@@ -231,7 +231,7 @@ class GeneratorOtg:
             for name, word in (("min", "minimum"), ("mean", "average"), ("max", "maximum")):
                 delay[f"delay_{name}_ns"] = _whole(getattr(metric.latency, f"{word}_ns"))
         known = any(value is not None for value in delay.values())
-        return Figures(
+        return FlowFigures(
             name=metric.name,
             running=metric.transmit == "started",
             sent=sent,
@@ -241,7 +241,7 @@ class GeneratorOtg:
             clock=self._config.clock if known else None,
         )
 
-    def finished(self, limit_s: float) -> Mapping[str, Figures]:
+    def finished(self, limit_s: float) -> Mapping[str, FlowFigures]:
         """See `Generator.finished`."""
         deadline = Deadline.after(round(limit_s * 1e9))
         while True:

@@ -27,6 +27,7 @@ API: Final = "1.62.0"  #: version of the models that this server was written wit
 _LARGEST: Final = 16 << 20
 _BEGUN_S: Final = 10.0
 _ENDED_S: Final = 30.0
+_POLL_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -209,7 +210,8 @@ class Server:
         self._server.daemon_threads = True
         self._engine = engine
         self.address: tuple[str, int] = self._server.server_address[:2]  # type: ignore[assignment]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="otg")
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(_POLL_S,), name="otg")
         self._thread.start()
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from hil.units import format_rate
 ACTIONS: Final = frozenset(
     {
         "activate",
+        "apply",
         "cell",
         "clear_protection",
         "command",
@@ -39,6 +40,8 @@ ACTIONS: Final = frozenset(
         "set",
         "set_db",
         "set_power",
+        "start",
+        "stop",
         "write",
     }
 )

@@ -37,6 +37,9 @@ from hil.virtual.endpoints.supply import Supply
 from hil.virtual.endpoints.switch_http import HttpSwitch
 from hil.virtual.endpoints.switch_snmp import SnmpSwitch
 from tests.contract.bench import LIMIT, Bench, TcpRelay, TtyRelay, UdpRelay, create, free_port
+from tests.contract.generators import generator_otg_bench
+
+__all__ = ["generator_otg_bench"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -452,6 +455,7 @@ def switch_snmp_bench(registry: Registry, stack: ExitStack) -> Bench:
         "supply",
         "switch_http",
         "switch_snmp",
+        "generator_otg",
     ]
 )
 def bench(request: pytest.FixtureRequest) -> Bench:

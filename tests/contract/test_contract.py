@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hil.drivers.generator import Generator
 from hil.drivers.protocols import (
     Attenuator,
     Device,
@@ -34,6 +35,7 @@ PROTOCOLS: dict[str, type] = {
     "switch": PowerSwitch,
     "supply": PowerSupply,
     "instrument": Instrument,
+    "generator": Generator,
 }
 
 
