@@ -49,7 +49,8 @@ class Attachment:
     """One thing attached to the cell: a port of the tester or a networked endpoint.
 
     `interface` is its name inside `namespace`; `cpe` the number of the CPE whose LAN it is on,
-    None at the edge and in the cloud; `trailers` whether frames to it get a timestamp trailer.
+    None at the edge and in the cloud; `trailers` whether frames to it get a timestamp trailer,
+    `stamped` whether the kernel stamps them as they leave the cell (real-time mode).
     """
 
     number: int
@@ -60,6 +61,7 @@ class Attachment:
     cpe: int | None
     address: IPv4Interface | None
     trailers: bool
+    stamped: bool = False
 
     @property
     def mac(self) -> str:
@@ -188,6 +190,7 @@ def topology(testbed: Testbed) -> Topology:
                 cpe=behind(f"ports: {name}", port.behind) if device else None,
                 address=port.address if isinstance(port.address, IPv4Interface) else None,
                 trailers=world.trailers and port.tap is not None,
+                stamped=not world.trailers,
             )
         )
     for name, endpoint in world.endpoints.items():

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from hil import _enter
 from hil.errors import HilError
+from hil.samples.table import NOT_TAKEN
 from hil.virtual import userplane_frames as frames
 from hil.virtual import userplane_truth as truth
 from hil.virtual.cell import Cell, Site
@@ -81,7 +82,11 @@ class UserPlane:
         self._cpes = np.array(self._cpe, np.int64)
         self._n3: N3 | None = None
         self.ports = [
-            Port(each.cell_interface, _SMALL_RING if each.namespace == each.name else _RING)
+            Port(
+                each.cell_interface,
+                _SMALL_RING if each.namespace == each.name else _RING,
+                stamped=each.stamped,
+            )
             for each in plan.attachments
         ]
         self._recognise = frames.ProbeFinder()
@@ -149,6 +154,7 @@ class UserPlane:
         rows = np.zeros(len(tags), truth.ROW)
         rows["ingress_ns"], rows["size"] = at_ns, self._store.size[tags]
         rows["source"], rows["kind"] = source, frames.kinds(heads)
+        rows["egress_ns"] = NOT_TAKEN
         found, numbers = self._recognise(heads, self._store.size[tags])
         for name in ("flow", "run", "seq"):
             rows[name] = numbers[name]
@@ -284,6 +290,9 @@ class UserPlane:
             if marked:
                 self._store.set_lateness(tags, lateness)
             sent, error = self._store.send(self.ports[number].fileno(), tags)
+            if (stamps := self.ports[number].stamps) is not None:
+                left_ns = stamps.of_last(sent, refused=error != 0)
+                self._rows["egress_ns"][tags[:sent]] = left_ns
             if sent:
                 box.full_ns = None
                 self._sent(number, tags[:sent], lateness[:sent], now_ns)

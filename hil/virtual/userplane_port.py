@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.virtual.userplane_stamps import EgressStamps
 from hil.virtual.userplane_store import ROW, Store, Tags
 
 _SOL_PACKET: Final = 263
@@ -42,9 +43,12 @@ class Received(NamedTuple):
 
 
 class Port:
-    """One interface; `frames` is the room of its ring."""
+    """One interface; `frames` is the room of its ring.
 
-    def __init__(self, interface: str, frames: int) -> None:
+    With `stamped` the kernel stamps each frame that leaves it: `stamps` has them.
+    """
+
+    def __init__(self, interface: str, frames: int, *, stamped: bool = False) -> None:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option, value in (
             (_VERSION, _TPACKET_V2),
@@ -65,6 +69,7 @@ class Port:
         self.unstamped = 0  #: frames that the kernel stamped on entering the ring only
         self.oversize = 0  #: frames that were longer than a row
         self.overrun = 0  #: frames that found the ring or the store full
+        self.stamps = EgressStamps(self.socket) if stamped else None
         self.socket.bind((interface, _ETH_P_ALL))
 
     def fileno(self) -> int:

@@ -1,8 +1,9 @@
 """The truth log: what the cell really did with each packet, in a file of bounded size.
 
 The file holds the last ROWS packets as rows of `ROW`, in the order in which their fate was sealed;
-it is mapped, so that a row costs no system call and a reader sees it at once. All times are on the
-cell's clock, whose relation to the host the header states: this is the truth, no measurement.
+it is mapped, so that a row costs no system call and a reader sees it at once. Times are on the
+cell's clock, whose relation to the host the header states: this is the truth, no measurement. Only
+`egress_ns` is the host's: the stamp that the kernel took as the frame left the cell.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ FAULT = 7  #: the `reason` of a packet that a fault dropped
 #: `flow` and `seq` are those of the probe, if it is one. `fault` is the number of the last fault
 #: that met the packet, 0 for none, and `effects` what all of them did to it. `order` counts the
 #: packets of the world as they were taken in. `n3_ns` is when it crossed N3, at the base station: 0
-#: where it did not, and on its way up where it crosses twice.
+#: where it did not, and on its way up where it crosses twice. `egress_ns` is the kernel's stamp
+#: (CLOCK_REALTIME) of the socket that let the frame out, in real-time mode at ports of the tester,
+#: else `NOT_TAKEN`.
 ROW: Final = np.dtype(
     [
         ("ingress_ns", "<i8"),
@@ -58,6 +61,7 @@ ROW: Final = np.dtype(
         ("fault", "<u2"),
         ("effects", "<u2"),
         ("order", "<u4"),
+        ("egress_ns", "<i8"),
     ]
 )
 
