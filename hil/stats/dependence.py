@@ -9,9 +9,12 @@ Sampling, 1965).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hil.stats import proportion
 from hil.stats._special import check_confidence, student_quantiles
 
 
@@ -73,6 +76,26 @@ def design_effect(
     if between is not None:
         seen = min(seen, variance_ratio_upper(between, confidence))
     return max(2 * b0 - 1, seen)
+
+
+def mean_run(run_lengths: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Lower and upper limit of the mean length of runs, each one-sided at `confidence`.
+
+    Where runs are of geometric length, each packet of one is its last with the same probability,
+    the reciprocal of the mean; of all packets in runs as many are last ones as there are runs. The
+    limits are those of that share (`hil.stats.proportion`). Without a run nothing is known: 1 and
+    infinite. Runs cut off by the end of the stream count as whole.
+
+    Raises:
+        ValueError: a run shorter than 1, or not 0 < confidence < 1.
+    """
+    lengths = _lengths(run_lengths)
+    check_confidence(confidence)
+    if not lengths.size:
+        return 1.0, math.inf
+    total = float(lengths.sum())
+    low = proportion.lower(lengths.size, total, confidence)
+    return 1 / proportion.upper(lengths.size, total, confidence), 1 / low
 
 
 def design_effects(

@@ -26,7 +26,8 @@ _KEPT: Final = 512  # entries, those that have ended included
 class Entry:
     """One fault: on from `start_ns` to before `end_ns`, CLOCK_REALTIME; None: until it is ended.
 
-    `number` names it in the truth log; `touched` counts the packets that it met.
+    `number` names it in the truth log; `touched` counts the packets that it met; `again` how often
+    the name was used before.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Entry:
     start_ns: int
     end_ns: int | None
     touched: int = 0
+    again: int = 0
 
     def on(self, now_ns: int) -> bool:
         """Whether it is on at a time."""
@@ -65,6 +67,7 @@ class Ledger:
     targets: Mapping[str, Collection[str]]
     entries: list[Entry] = field(default_factory=list)
     _count: int = 0
+    _used: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, each in self.offered.items():
@@ -122,7 +125,8 @@ class Ledger:
     def _enter(self, name: str, given: PacketFault | DeviceFault, start_ns: int) -> Entry:
         self._count += 1
         end_ns = None if given.duration_ns is None else start_ns + given.duration_ns
-        entry = Entry(self._count, name, given, start_ns, end_ns)
+        again = self._used[name] = self._used.get(name, -1) + 1
+        entry = Entry(self._count, name, given, start_ns, end_ns, again=again)
         self.entries.append(entry)
         if len(self.entries) > _KEPT:
             long_ago_ns = start_ns - _SETTLED_NS

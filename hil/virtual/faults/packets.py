@@ -166,7 +166,8 @@ class PacketFaults:
 
     def _random(self, entry: Entry, source: int) -> np.random.Generator:
         name = zlib.crc32(entry.name.encode())
-        return np.random.default_rng([self._seed, name, source])
+        again = [entry.again] if entry.again else []
+        return np.random.default_rng([self._seed, name, source, *again])
 
     def _effect(self, entry: Entry, source: int, tags: Tags) -> int:
         fault = entry.fault

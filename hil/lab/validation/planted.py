@@ -1,0 +1,97 @@
+"""Plants each bug and looks whether the check that is named with it finds it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from hil.errors import HilError
+from hil.lab.validation import checks, checks_verdict, item
+from hil.lab.validation.bugs import PURE
+from hil.lab.validation.checks import Wrong
+from hil.lab.validation.item import Figure, Item
+from hil.lab.validation.planting import Bug, planted
+
+#: Every check that needs no traffic, by its name.
+CHECKS: Final[Mapping[str, Callable[[], None]]] = {**checks.CHECKS, **checks_verdict.CHECKS}
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a bug: the words of the check that found it, None where it survived."""
+
+    bug: Bug
+    said: str | None
+
+
+def complaint(check: Callable[[], None]) -> str | None:
+    """What a check says, None where it holds; an instrument that breaks down is found out too."""
+    try:
+        check()
+    except Wrong as wrong:
+        return str(wrong)
+    except HilError:
+        raise
+    except Exception as error:  # whatever a bug may break
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def fates(bugs: Iterable[Bug] = PURE) -> Iterator[Fate]:
+    """Plants one bug after the other.
+
+    Raises: RigError when one cannot be planted.
+    """
+    for bug in bugs:
+        with planted(bug):
+            said = complaint(CHECKS[bug.found_by])
+        yield Fate(bug, said)
+
+
+def sound() -> dict[str, str]:
+    """The checks that do not hold though no bug is planted, with what they say."""
+    said = {name: complaint(check) for name, check in CHECKS.items()}
+    return {name: words for name, words in said.items() if words is not None}
+
+
+def report(found: Iterable[Fate], broken: Mapping[str, str], where: str) -> Item:
+    """The item of planted bugs."""
+    fates_ = list(found)
+    survivors = [each.bug.id for each in fates_ if each.said is None]
+    figures = tuple(
+        Figure(
+            what=f"{each.bug.id}: {each.bug.sentence}",
+            value=None,
+            unit="",
+            expected=f"found by {each.bug.found_by}",
+            source=each.said or "SURVIVED",
+            holds=each.said is not None,
+        )
+        for each in fates_
+    )
+    words = f"{len(fates_) - len(survivors)} of {len(fates_)} planted bugs found"
+    if survivors:
+        words += f"; survivors: {', '.join(survivors)}"
+    if broken:
+        words += f"; checks that fail without a bug: {', '.join(broken)}"
+    return Item(
+        id=f"bugs-{where}",
+        title=f"Planted bugs, {where}",
+        holds=not survivors and not broken,
+        sentence=words,
+        figures=figures,
+        notes=tuple(f"{name}: {said}" for name, said in broken.items()),
+    )
+
+
+def _work(orders: Mapping[str, Any]) -> Iterable[Item]:
+    begin = time.monotonic()
+    found = report(fates(), sound(), "without traffic")
+    yield replace(found, seconds=time.monotonic() - begin)
+
+
+if __name__ == "__main__":
+    sys.exit(item.serve(_work))
