@@ -75,23 +75,14 @@ def fit_trailer_map(sent: Table, arrived: Table, *, flow: int) -> TrailerMap | N
 
     That is the stamp of sending where the tap states an ingress, else that of arrival.
 
-    Returns None where no frame carries both times: then no trailer time can be mapped. Arguments as
-    of `readings`.
-    """
-    trailer, host = readings(sent, arrived, flow=flow)
-    return fit(trailer, host) if trailer.size else None
-
-
-def readings(
-    sent: Table, arrived: Table, *, flow: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The instants that both clocks have read: the tap's ingress and the kernel's TX stamp.
-
     Args:
         sent: `SENT` rows.
         arrived: `ARRIVED` rows; only the first intact copy of a probe is read, because a copy made
             before the tap reached it later than the probe left.
         flow: of both.
+
+    Returns:
+        None where no frame carries both times: then no trailer time can be mapped.
     """
     stamped = sent[(sent["flow"] == flow) & taken(sent["tx_kernel_ns"])]
     unfit = DAMAGED | UNREADABLE | TRAILER_BAD
@@ -106,7 +97,9 @@ def readings(
         tap, host = sound["trailer_release_ns"][first], sound["rx_kernel_ns"][first]
         return replace(fit(tap, host), instant="arrival") if first.size else None
     _, there, here = np.intersect1d(stamped["seq"], seq, return_indices=True)
-    return sound["trailer_ingress_ns"][first[here]], stamped["tx_kernel_ns"][there]
+    if here.size == 0:
+        return None
+    return fit(sound["trailer_ingress_ns"][first[here]], stamped["tx_kernel_ns"][there])
 
 
 def observed_floor_ns(samples: Table) -> NDArray[np.int64]:

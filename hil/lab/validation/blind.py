@@ -28,8 +28,7 @@ from hil.lab.validation.recording import Recording
 from hil.lab.validation.truth import NAMES, counted, differences
 from hil.samples import outages
 from hil.samples.measurement import Measurement
-from hil.samples.table import taken
-from hil.samples.trailer_clock import readings
+from hil.samples.table import DAMAGED, TRAILER_BAD, UNREADABLE, taken
 from hil.stats import dependence, trend
 from hil.virtual.faults.fault_list import FaultList
 
@@ -70,7 +69,10 @@ def intervals(measured: Measurement, reference: Measurement) -> dict[str, Any]:
 def drift_limits_ppm(recorded: Recording) -> list[float]:
     """Limits, 95 % together, of how much faster the tap's clock runs than the host's."""
     arrived, _, _ = recorded.arrived()
-    there, here = readings(recorded.sent, arrived, flow=recording.FLOW)
+    unfit = DAMAGED | UNREADABLE | TRAILER_BAD
+    sound = arrived[(arrived["flags"] & unfit) == 0]
+    seq, first = np.unique(sound["seq"].astype(np.int64), return_index=True)
+    there, here = sound["trailer_ingress_ns"][first], recorded.sent["tx_kernel_ns"][seq]
     order = np.argsort(there, kind="stable")
     there, here = there[order], here[order]
     gained = (here - here[0]) - (there - there[0])
