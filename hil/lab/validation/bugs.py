@@ -145,8 +145,8 @@ PURE: Final = (
         id="clock-step-unseen",
         sentence="A step of the host's clock goes unseen.",
         where="hil.traffic.watch:ClockWatch._judge",
-        was="before * after > 0",
-        put="before * after > 10**30",
+        was="one * two > 0",
+        put="False",
         found_by="steps_of_the_clock_are_seen",
     ),
     Bug(
@@ -296,9 +296,9 @@ PURE: Final = (
     Bug(
         id="ring-drops-blamed",
         sentence="Frames that found the receive ring full are the network's loss.",
-        where="hil.traffic.assemble:_invalid",
-        was='port["ring_drops"] and missing',
-        put="False",
+        where="hil.traffic.sources:spoil_missing",
+        was='samples["copies"] == 0',
+        put='samples["copies"] < 0',
         found_by="losses_of_the_instrument_are_its_own",
     ),
     Bug(

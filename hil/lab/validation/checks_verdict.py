@@ -18,13 +18,14 @@ from hil.judge.offered import offered
 from hil.lab import floors
 from hil.lab.validation.checks import Wrong, same
 from hil.samples.accounting import join
-from hil.samples.measurement import Budget, Counts, Measurement, Timing
+from hil.samples.measurement import Budget, Measurement, Timing, Window
 from hil.samples.table import ARRIVED, SENT, SPOILED, blank
 from hil.stats import proportion, rate
 from hil.targets import EventTarget, Periodic
-from hil.traffic import assemble, floor
-from hil.traffic.flow import Flow, periodic
+from hil.traffic import floor
+from hil.traffic.flow import periodic
 from hil.traffic.port import Port
+from hil.traffic.sources import spoil_missing
 from hil.verdict import Verdict
 
 _MS: Final = 1_000_000
@@ -182,33 +183,13 @@ def _port(name: str, driver: str) -> Port:
 
 
 def losses_of_the_instrument_are_its_own() -> None:
-    """Frames that the receive ring had no room for void a loss; they are not the network's."""
-    flow = Flow(
-        name="f",
-        tx=_port("tx", "veth"),
-        rx=_port("rx", "veth"),
-        planned=periodic(10, _MS, 128),
-    )
-    counts = Counts(
-        sent=10,
-        warmup_sent=0,
-        received=6,
-        lost=4,
-        duplicated=0,
-        reordered=0,
-        corrupted=0,
-        foreign=0,
-        send_failed=0,
-    )
-    run = assemble.Taken(
-        run=1,
-        complete=True,
-        sender={"overrun": 0},
-        receiver={"overrun": 0},
-        host={"counters": {"rx_dropped": {}}},
-    )
-    said = assemble._invalid(flow, counts, {"ring_drops": 4, "went_down": 0}, run)
-    same("reasons that void the measurement", len(said), 1)
+    """What is missing while this host was losing frames is not known to be the network's loss."""
+    measured = _measured(np.full(100, 3 * _MS), lost=range(40, 44))
+    samples = measured.samples.copy()
+    begin = int(samples["intended_ns"][35])
+    spoil_missing(samples, [Window(begin, begin + 200 * _MS, "the receive ring overflowed")])
+    spoilt = np.flatnonzero(samples["flags"] & SPOILED).tolist()
+    same("packets that this host may have lost", spoilt, [40, 41, 42, 43])
 
 
 def a_floor_is_of_its_own_ports() -> None:
