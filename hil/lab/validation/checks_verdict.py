@@ -185,7 +185,8 @@ def _port(name: str, driver: str) -> Port:
 def losses_of_the_instrument_are_its_own() -> None:
     """What is missing while this host was losing frames is not known to be the network's loss."""
     measured = _measured(np.full(100, 3 * _MS), lost=range(40, 44))
-    samples = measured.samples.copy()
+    samples = measured.samples
+    assert isinstance(samples, np.ndarray)
     begin = int(samples["intended_ns"][35])
     spoil_missing(samples, [Window(begin, begin + 200 * _MS, "the receive ring overflowed")])
     spoilt = np.flatnonzero(samples["flags"] & SPOILED).tolist()
