@@ -24,7 +24,7 @@ PURE: Final = (
     Bug(
         id="send-stamps-shifted",
         sentence="Send stamps are put to the packet after.",
-        where=f"{_JOIN}:_add_sent",
+        where=f"{_JOIN}:add_sent",
         was="position, sent[name])",
         put="position, np.roll(sent[name], 1))",
         found_by="delays_packet_by_packet",
@@ -32,7 +32,7 @@ PURE: Final = (
     Bug(
         id="last-copy-timed",
         sentence="Of a doubled packet the second copy is timed.",
-        where=f"{_JOIN}:_add_arrived",
+        where=f"{_JOIN}:add_arrived",
         was="first[position[::-1]] = np.arange(position.size)[::-1]",
         put="first[position] = np.arange(position.size)",
         found_by="delays_packet_by_packet",
@@ -48,9 +48,9 @@ PURE: Final = (
     Bug(
         id="duplicate-heals-loss",
         sentence="A second copy of one packet makes up for another that was lost.",
-        where=f"{_JOIN}:join",
-        was="lost=planned.size - arrivals - corrupted",
-        put="lost=max(0, planned.size - seen.intact - corrupted)",
+        where=f"{_JOIN}:Tally.counts",
+        was="lost=self._sent - self._received - corrupted",
+        put="lost=max(0, self._sent - self._seen.intact - corrupted)",
         found_by="counts_of_a_known_list",
     ),
     Bug(
@@ -88,9 +88,9 @@ PURE: Final = (
     Bug(
         id="foreign-forgotten",
         sentence="Frames of another run are not counted at all.",
-        where=f"{_JOIN}:join",
-        was="ports.foreign + seen.unplanned",
-        put="seen.unplanned",
+        where=f"{_JOIN}:Tally.counts",
+        was="ports.foreign + self._seen.unplanned",
+        put="self._seen.unplanned",
         found_by="counts_of_a_known_list",
     ),
     Bug(
@@ -136,9 +136,9 @@ PURE: Final = (
     Bug(
         id="missing-not-counted",
         sentence="Stamps that are missing are not counted.",
-        where=f"{_JOIN}:_missing",
-        was="due & ~taken(column)",
-        put="due & taken(column) & ~due",
+        where=f"{_JOIN}:Tally.add",
+        was="due & ~taken(samples[column])",
+        put="due & False",
         found_by="missing_stamps_are_not_zero",
     ),
     Bug(

@@ -68,7 +68,13 @@ def planted(bug: Bug) -> Iterator[None]:
 def _function(module: Any, name: str) -> FunctionType:
     found: Any = module
     for part in name.split("."):
-        found = inspect.getattr_static(found, part)
+        try:
+            found = inspect.getattr_static(found, part)
+        except AttributeError:
+            raise RigError(
+                f"no bug can be planted in {module.__name__}:{name}, which is not there any more:"
+                " write the bug anew"
+            ) from None
     if isinstance(found, staticmethod | classmethod):
         found = found.__func__
     if isinstance(found, property):
