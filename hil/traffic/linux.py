@@ -46,6 +46,9 @@ SOF_OPT_ID: Final = 1 << 7
 SOF_OPT_TSONLY: Final = 1 << 11
 SOF_OPT_TX_SWHW: Final = 1 << 14
 
+IP_MTU_DISCOVER: Final = 10
+IP_PMTUDISC_DO: Final = 2
+
 ETH_P_ALL: Final = 0x0003
 ETH_P_IP: Final = 0x0800
 ETH_P_ARP: Final = 0x0806
