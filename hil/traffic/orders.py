@@ -126,7 +126,7 @@ def write_orders(
         "ports": _inlets(directory, flows, compiled, [held for _, held in udp]),
         "watched": [
             {"name": port.name, "interface": port.interface, "namespace": port.namespace}
-            for port in _distinct(each for flow in flows for each in (flow.tx, flow.rx))
+            for port in dict.fromkeys(each for flow in flows for each in (flow.tx, flow.rx))
         ],
     }
     for name, orders in (("sender", sending), ("receiver", receiving)):
