@@ -75,9 +75,23 @@ class Port:
         """The first address of that version of IP; None without one."""
         return next((each for each in self.addresses if each.version == version), None)
 
+    def own(self, version: Version) -> Interface:
+        """As `address_of`. Raises: UsageError, with the cure, without one."""
+        if (found := self.address_of(version)) is None:
+            raise UsageError(_no_address(self, f"IPv{version}"))
+        return found
+
     def holds(self, address: Address) -> bool:
         """Whether the host's own stack answers for an address of this port."""
         return self.vlan is None and address in self.held
+
+
+def _no_address(port: Port, kind: str) -> str:
+    prefix = f"ip netns exec {port.namespace} " if port.namespace else ""
+    return (
+        f"port {port.name} has no {kind} address, which layer udp needs: give it one with "
+        f"`{prefix}ip address add ADDRESS/PREFIX dev {port.interface}`, or use layer ethernet"
+    )
 
 
 def common_version(one: Port, other: Port) -> Version:
@@ -91,12 +105,7 @@ def common_version(one: Port, other: Port) -> Version:
             return version
     for port in (one, other):
         if not port.addresses:
-            prefix = f"ip netns exec {port.namespace} " if port.namespace else ""
-            raise UsageError(
-                f"port {port.name} has no IP address, which layer udp needs: give it one with "
-                f"`{prefix}ip address add ADDRESS/PREFIX dev {port.interface}`, or use layer "
-                f"ethernet"
-            )
+            raise UsageError(_no_address(port, "IP"))
     first, second = (min(each.version for each in p.addresses) for p in (one, other))
     raise UsageError(
         f"port {one.name} has an IPv{first} address alone and port {other.name} an IPv{second} "
