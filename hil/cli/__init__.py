@@ -158,12 +158,13 @@ def calibrate(
 
 @app.command()
 def bench(
+    part: Annotated[str, typer.Argument(help="rates or contest.")] = "rates",
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
     """Measure the instrument beside other people's tools, on the same links."""
     from hil.cli.bench import bench as verb
 
-    return verb(as_json=json)
+    return verb(part, as_json=json)
 
 
 @app.command()
