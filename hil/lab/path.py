@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path as FilePath
 from typing import Literal, Protocol
 
@@ -16,7 +17,7 @@ from hil.targets import Traffic
 from hil.testbed import PathKind, Route, Testbed
 from hil.traffic import Flow, Port, RunInterrupted, resolve_port, run
 from hil.traffic.floor import stored
-from hil.traffic.port import common_version
+from hil.traffic.point import Point, Search
 
 Way = Literal["uplink", "downlink"]
 
@@ -50,6 +51,18 @@ class Bench:
         """
         return live_port(self.testbed, name)
 
+    def points(self, names: Sequence[str]) -> tuple[Point, ...]:
+        """Ports that look on, as they are now. Raises: as `port`."""
+        return tuple(live_point(self.testbed, name) for name in names)
+
+    def search(self, names: Sequence[str]) -> Search | None:
+        """Where to look for a flow's canary: at ports of the testbed, and not at other names."""
+        if not names:
+            return None
+        known = [name for name in names if name in self.testbed.ports]
+        unknown = tuple(name for name in names if name not in self.testbed.ports)
+        return Search(points=self.points(known), not_observed=unknown)
+
 
 def live_port(testbed: Testbed, name: str) -> Port:
     """The port of that name, as it is on this host now.
@@ -64,11 +77,26 @@ def live_port(testbed: Testbed, name: str) -> Port:
         config.interface,
         config.namespace,
         name=config.name,
-        address=config.address,
-        gateway=config.gateway,
+        address=config.address if isinstance(config.address, IPv4Interface) else None,
+        gateway=config.gateway if isinstance(config.gateway, IPv4Address) else None,
         tap=None if silent else config.tap,
     )
-    return replace(found, vlan=config.vlan, nat=config.nat)
+    return replace(found, tap_clock=config.tap_clock)
+
+
+def live_point(testbed: Testbed, name: str) -> Point:
+    """The port of that name as one that looks on. Raises: as `live_port`."""
+    config = testbed.ports[name]
+    return Point(port=live_port(testbed, name), carries=config.carries, qfi=dict(config.qfi))
+
+
+def passed_on_the_way(testbed: Testbed, tx: str, rx: str) -> tuple[str, ...]:
+    """The points of the route between two ports, in the order in which uplink passes them."""
+    for routes in testbed.paths.values():
+        for route in routes:
+            if {route.source, route.to} == {tx, rx}:
+                return route.through
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +123,28 @@ class OneWay:
         """Traffic to put beside a measurement as its load."""
         return Offer(self.path, self.direction, traffic)
 
-    def run(self, traffic: Traffic | None, *, beside: Sequence[Offer] = ()) -> Measurement:
+    def run(
+        self,
+        traffic: Traffic | None,
+        *,
+        beside: Sequence[Offer] = (),
+        canary: Sequence[str] = (),
+    ) -> Measurement:
         """Measures `traffic`, for the count that its plan gave it.
 
         Args:
             traffic: what is offered and measured.
             beside: load on the same or other routes, started with it and kept on record.
+            canary: ports where every frame is searched for bytes that only these packets hold;
+                what was found is in ``conditions["canary"]``. Names that are no ports of the
+                testbed are listed as not observed.
 
         Raises:
             UsageError: the traffic does not fit the ports.
             UnsafeOperation: it is more than the bench may be put through.
             RunInterrupted: stopped; what was taken until then is on record.
         """
-        return self.path.measure(traffic, (self.direction,), beside)[0]
+        return self.path.measure(traffic, (self.direction,), beside, canary)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +154,14 @@ class BothWays:
     path: Path
 
     def run(
-        self, traffic: Traffic | None, *, beside: Sequence[Offer] = ()
+        self,
+        traffic: Traffic | None,
+        *,
+        beside: Sequence[Offer] = (),
+        canary: Sequence[str] = (),
     ) -> tuple[Measurement, Measurement]:
         """Measures `traffic` in both directions at once: (uplink, downlink). As `OneWay.run`."""
-        up, down = self.path.measure(traffic, ("uplink", "downlink"), beside)
+        up, down = self.path.measure(traffic, ("uplink", "downlink"), beside, canary)
         return up, down
 
 
@@ -153,16 +194,11 @@ class Path:
             raise UsageError(f"{name}: the requirement has no traffic to offer")
         near, far = self.bench.port(self.route.source), self.bench.port(self.route.to)
         tx, rx = (near, far) if direction == "uplink" else (far, near)
-        ip = common_version(tx, rx) if traffic.layer == "udp" else 4
-        try:
-            planned = traffic.schedule(seed=self.bench.seed, ip=ip)
-        except ValueError as error:
-            raise UsageError(f"{name}: {error}") from None
         return Flow(
             name=name,
             tx=tx,
             rx=rx,
-            planned=planned,
+            planned=traffic.schedule(seed=self.bench.seed),
             layer=traffic.layer,
             dscp=traffic.dscp,
             path=self.kind,
@@ -171,13 +207,22 @@ class Path:
             interval_ns=traffic.interval_ns,
             floor=stored(tx, rx),
             simulated=self.bench.testbed.world is not None,
+            through=self.bench.points(self.route.through),
         )
 
     def measure(
-        self, traffic: Traffic | None, directions: Sequence[Way], beside: Sequence[Offer]
+        self,
+        traffic: Traffic | None,
+        directions: Sequence[Way],
+        beside: Sequence[Offer],
+        canary: Sequence[str] = (),
     ) -> tuple[Measurement, ...]:
         """One run of all flows together; the measurements of `directions`, in that order."""
-        flows = [self.flow(f"{self.kind} {way}", traffic, way) for way in directions]
+        search = self.bench.search(canary)
+        flows = [
+            replace(self.flow(f"{self.kind} {way}", traffic, way), search=search)
+            for way in directions
+        ]
         flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
         return _measured(self.bench, flows)[: len(directions)]
 

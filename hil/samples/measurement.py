@@ -10,20 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.columns import Samples
+from hil.samples.sightings import Sighting
 from hil.samples.table import CLOCK_OF, difference_ns
 from hil.stats import quantile
 
 TxSource = Literal["hardware", "kernel", "user"]
-RxSource = Literal["trailer", "hardware", "kernel", "user", "reflector"]
+RxSource = Literal["trailer", "hardware", "kernel", "user"]
 Direction = Literal["uplink", "downlink", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Which two times of a sample its delay is the difference of.
-
-    ``reflector`` is the kernel's time of an answer, less the time that the reflector says it held
-    the packet; it is kept where a tap's time would be.
 
     Raises:
         ValueError: the two are on different clocks.
@@ -48,7 +46,7 @@ class Timing:
     @property
     def rx_column(self) -> str:
         """The column of `SAMPLE` that holds the receive time."""
-        return f"rx_{'trailer' if self.rx == 'reflector' else self.rx}_ns"
+        return f"rx_{self.rx}_ns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +113,8 @@ class Measurement:
     where it has none. `invalid` are reasons, one sentence each, why the instrument cannot vouch
     for the figures. `complete` is False when the run was cut short: `samples` then holds what was
     taken and judged as far as it goes. Samples of a long run stay in their file and are read by
-    column (`hil.samples.columns`).
+    column (`hil.samples.columns`). `sightings` are those of the points on the way, in order of
+    travel.
     """
 
     id: str
@@ -135,6 +134,7 @@ class Measurement:
     invalid: tuple[str, ...] = ()
     simulated: bool = False
     complete: bool = True
+    sightings: tuple[Sighting, ...] = ()
 
     @property
     def delay_ns(self) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ So rows are streamed while a run lasts and converted once, at its end or by whoe
 
 Three streams belong to one flow, ``NAME.planned.arrows``, ``NAME.sent.arrows`` and
 ``NAME.arrived.arrows``; they become ``NAME.parquet``. In a stream a time that was not taken is
-`NOT_TAKEN`, in a Parquet file it is null.
+`NOT_TAKEN`, in a Parquet file it is null. Where points look on, what they saw is a fourth
+(`hil.samples.passing`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.samples import trailer_clock
+from hil.samples import passing, trailer_clock
 from hil.samples.columns import Columns, Samples
 from hil.samples.measurement import Counts
 from hil.samples.planned import Held, from_description
@@ -48,6 +49,7 @@ _GROUP: Final = 1 << 18  # rows of a row group
 _REPEATED: Final = ("stratum", "size", "copies", "damaged", "flags")  # columns of few values
 MOST_IN_MEMORY: Final = 1 << 20  #: samples; of more the columns are read when they are needed
 _KINDS: Final = {"planned": PLANNED, "sent": SENT, "arrived": ARRIVED}
+_OBSERVED: Final = "observed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Files:
         return self.stream("arrived")
 
     @property
+    def observed(self) -> Path:
+        """The stream of `OBSERVED` rows, only there where points look on."""
+        return self.stream(_OBSERVED)
+
+    @property
     def parquet(self) -> Path:
         """The `SAMPLE` table."""
         return self.directory / f"{self.name}.parquet"
@@ -83,7 +90,7 @@ class Files:
 
     def unlink_streams(self) -> None:
         """Remove the streams, as far as they are there."""
-        for kind in _KINDS:
+        for kind in (*_KINDS, _OBSERVED):
             self.stream(kind).unlink(missing_ok=True)
 
 
@@ -385,6 +392,8 @@ def _recovered(files: Files) -> Recovered:
         for block in join.blocks(clock_map):
             file.append(block)
         file.about({**planned.metadata, "truncated": truncated, "recovered": True})
+    about = {"flow": flow, "truncated": truncated, "recovered": True}
+    passing.recover(files.observed, files.parquet, about)
     return Recovered(files, truncated, counts)
 
 

@@ -57,12 +57,28 @@ ARRIVED: Final = np.dtype(
     ]
 )
 
+#: What a port that only looks on saw of one probe, in order of passing. `point` numbers the port.
+#: `trailer_release_ns` is the word of the tap there, on the tap's own clock, unmapped. `teid`,
+#: `pdu_type` and `qfi` are those of the tunnel it passed in (`hil.wire.gtpu`).
+OBSERVED: Final = np.dtype(
+    [
+        ("flow", "<u2"),
+        ("seq", "<u8"),
+        ("point", "<u2"),
+        ("size", "<u4"),
+        ("seen_kernel_ns", "<i8"),
+        ("trailer_release_ns", "<i8"),
+        ("teid", "<u4"),
+        ("pdu_type", "u1"),
+        ("qfi", "u1"),
+        ("flags", "<u2"),
+    ]
+)
+
 #: One sample: everything known of one planned probe. The receive columns are those of the first
-#: intact copy. `ingress_ns` and `rx_trailer_ns` are the tap's times mapped to the host's clock; of
-#: a packet that a reflector answered, `rx_trailer_ns` is its receipt less the time that it was held
-#: (`hil.samples.two_way`). `lateness_ns` is the tap's real release after the stated one. `arrival`
-#: is the rank among the first intact copies, -1 where none arrived; `copies` and `damaged` count
-#: frames.
+#: intact copy. `ingress_ns` and `rx_trailer_ns` are the tap's times mapped to the host's clock,
+#: `lateness_ns` the tap's real release after the stated one. `arrival` is the rank among the first
+#: intact copies, -1 where none arrived; `copies` and `damaged` count frames.
 SAMPLE: Final = np.dtype(
     [
         ("seq", "<u8"),
@@ -108,6 +124,9 @@ DAMAGED: Final = 1  #: some byte after the link header is not what was sent
 UNREADABLE: Final = 2  #: damaged so that flow or sequence cannot be trusted
 TRAILER_BAD: Final = 4  #: a trailer was expected and is missing, corrupt or stale
 HELD_UP: Final = 8  #: the tap says that its host brought the frame too late to be handled in time
+
+# Bits of `flags` in OBSERVED: TRAILER_BAD, and
+SEEN_WARM_UP: Final = 16  #: a warm-up packet, whose sequence counts by itself
 
 Table = NDArray[np.void]
 

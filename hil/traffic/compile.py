@@ -7,6 +7,7 @@ computes over the zeros is right for every probe.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any, Final
 
 import numpy as np
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from hil.errors import UsageError
 from hil.traffic.flow import Flow
-from hil.traffic.linux import ETH_P_8021Q
-from hil.traffic.neighbour import BROADCAST, neighbour_mac
-from hil.traffic.port import Address, next_hop
-from hil.wire import ip, probe
+from hil.traffic.linux import ETH_P_IP
+from hil.traffic.port import BROADCAST, neighbour_mac, next_hop
+from hil.wire import probe
 
 SOURCE_PORT: Final = 49_152  #: first of the dynamic ports (RFC 6335 section 6)
-_HOP_LIMIT: Final = 64
+
+# What a router changes in an IPv4 header (RFC 1812 5.2, 5.3; RFC 2474; RFC 3022 for NAT): bytes
+# from the start of the header, those of UDP with them.
+_ROUTER_CHANGES: Final = (1, 8, 10, 11, *range(12, 20), *range(20, 24), 26, 27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,44 +42,30 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A flow as bytes: its templates by packet size, and what the receiver must know.
-
-    `version` is that of IP, None for frames of our own EtherType; `vlan` is the VLAN that its
-    frames leave in, 0 for none.
-    """
+    """A flow as bytes: its templates by packet size, and what the receiver must know."""
 
     templates: dict[int, Template]
     udp_port: int | None
     routed: bool
-    version: ip.Version | None = None
-    vlan: int = 0
 
 
-def compile_flow(flow: Flow, udp_port: int) -> Compiled:
+def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
     """The templates of a flow; `udp_port` is the destination port where the flow needs one.
+
+    The canary stands behind each probe where the flow is searched for.
 
     Raises: UsageError where the flow does not fit its ports or its template; RigError where the
     next hop does not answer.
     """
     flow.check()
     packet, routed = _packet(flow, udp_port)
-    templates = {size: _template(flow, packet, size) for size in flow.plan.sizes}
+    templates = {size: _template(flow, packet, size, canary) for size in flow.plan.sizes}
     udp = packet.getlayer("UDP")
     return Compiled(
         templates=templates,
         udp_port=int(udp.dport) if udp is not None else None,
         routed=routed if flow.routed is None else flow.routed,
-        version=_version(packet) if flow.layer == "udp" else None,
-        vlan=int(packet["Dot1Q"].vlan) if packet.haslayer("Dot1Q") else 0,
     )
-
-
-def _version(packet: Any) -> ip.Version | None:
-    """The version of the outermost IP header; None without one."""
-    for layer in packet.iterpayloads():
-        if layer.name in ("IP", "IPv6"):
-            return 4 if layer.name == "IP" else 6
-    return None
 
 
 def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
@@ -84,31 +73,21 @@ def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
     if flow.template is not None:
         return _headers_of(flow), False
     from scapy.layers.inet import IP, UDP
-    from scapy.layers.inet6 import IPv6
-    from scapy.layers.l2 import Dot1Q, Ether
+    from scapy.layers.l2 import Ether
 
     if flow.layer == "ethernet":
         station = flow.rx.mac or BROADCAST
-        if flow.tx.vlan is None:
-            return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
-        tag = Dot1Q(vlan=flow.tx.vlan, type=probe.ETHERTYPE)
-        return Ether(src=flow.tx.mac, dst=station, type=ETH_P_8021Q) / tag, False
-    source, target = flow.ends
-    packet: Any
-    if source.version == 4:
-        packet = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
-        packet.ttl = _HOP_LIMIT
-    else:
-        packet = IPv6(src=str(source), dst=str(target), tc=flow.dscp << 2, fl=0, hlim=_HOP_LIMIT)
+        return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
+    source, target = flow.tx.address.ip, flow.rx.address.ip
+    packet: Any = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
     packet = packet / UDP(sport=SOURCE_PORT, dport=udp_port)
     hop = next_hop(flow.tx, target)
     if flow.tx.kind == "ethernet":
-        link = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target))
-        packet = (link if flow.tx.vlan is None else link / Dot1Q(vlan=flow.tx.vlan)) / packet
+        packet = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target)) / packet
     return packet, hop is not None
 
 
-def _towards(flow: Flow, hop: Address | None, target: Address) -> bytes:
+def _towards(flow: Flow, hop: IPv4Address | None, target: IPv4Address) -> bytes:
     """The MAC address that a frame of the flow is sent to."""
     if hop is not None:
         return neighbour_mac(flow.tx, hop)
@@ -117,7 +96,6 @@ def _towards(flow: Flow, hop: Address | None, target: Address) -> bytes:
 
 def _headers_of(flow: Flow) -> Any:
     """The caller's template without its payload, with lengths and checksums left to compute."""
-    from scapy.layers.l2 import Dot1Q
     from scapy.packet import Packet, Raw
 
     if not isinstance(flow.template, Packet):
@@ -125,40 +103,33 @@ def _headers_of(flow: Flow) -> Any:
     packet: Any = flow.template.copy()
     if packet.haslayer(Raw):
         packet[Raw].underlayer.remove_payload()
-    for name, fields in (
-        ("IP", ("len", "chksum")),
-        ("IPv6", ("plen",)),
-        ("UDP", ("len", "chksum")),
-    ):
+    for name in ("IP", "UDP"):
         layer = packet.getlayer(name)
-        for field in fields if layer is not None else ():
+        for field in ("len", "chksum") if layer is not None else ():
             layer.delfieldval(field)
-    if flow.tx.vlan is not None and not packet.haslayer("Dot1Q"):
-        tag = Dot1Q(vlan=flow.tx.vlan, type=packet.type)
-        packet.type = ETH_P_8021Q
-        tag.add_payload(packet.payload)
-        packet.remove_payload()
-        packet.add_payload(tag)
     return packet
 
 
-def _template(flow: Flow, packet: Any, size: int) -> Template:
+def _template(flow: Flow, packet: Any, size: int, canary: bytes) -> Template:
     from scapy.packet import Raw
 
     ethernet = flow.tx.kind == "ethernet"
     tags = 1 if packet.haslayer("Dot1Q") else 0
     link = probe.ETHERNET_HEADER + tags * probe.VLAN_TAG if ethernet else 0
     headers = len(bytes(packet))
-    length = size + link
-    if flow.layer == "ethernet":  # a port's own tag is between the tester and its switch
-        length = size + (probe.VLAN_TAG if flow.tx.vlan is not None else 0)
+    length = size if flow.layer == "ethernet" else size + link
     room = length - headers
     if room < probe.SIZE:
         raise UsageError(
             f"flow {flow.name}: a packet of {size} B leaves {room} B after the headers of the "
             f"template, and the probe needs {probe.SIZE} B"
         )
-    payload = bytes(probe.SIZE) + filler(room - probe.SIZE).tobytes()
+    if room < probe.SIZE + len(canary):
+        raise UsageError(
+            f"flow {flow.name}: a packet of {size} B has no room for a canary of {len(canary)} B "
+            f"behind the probe; give at least {size - room + probe.SIZE + len(canary)} B"
+        )
+    payload = bytes(probe.SIZE) + canary + filler(room - probe.SIZE).tobytes()[len(canary) :]
     frame = bytes(packet / Raw(payload))
     if len(frame) != length:
         raise UsageError(
@@ -170,14 +141,12 @@ def _template(flow: Flow, packet: Any, size: int) -> Template:
 
 
 def _check_kind(flow: Flow, frame: bytes, link: int) -> None:
-    """A receiver looks at IP and at the probe's own EtherType; all else would count as lost."""
+    """A receiver looks at IPv4 and at the probe's own EtherType; all else would count as lost."""
     wanted, word = (
-        (set(ip.ETHERTYPE.values()), "IPv4 and IPv6")
-        if flow.layer == "udp"
-        else ({probe.ETHERTYPE}, "EtherType 88b5")
+        (ETH_P_IP, "IPv4") if flow.layer == "udp" else (probe.ETHERTYPE, "EtherType 88b5")
     )
-    bare = {4: ip.ETHERTYPE[4], 6: ip.ETHERTYPE[6]}.get(frame[0] >> 4, 0)
-    if (int.from_bytes(frame[link - 2 : link], "big") if link else bare) not in wanted:
+    bare = ETH_P_IP if frame[0] >> 4 == 4 else 0
+    if (int.from_bytes(frame[link - 2 : link], "big") if link else bare) != wanted:
         raise UsageError(
             f"flow {flow.name}: the receiver would not see this template: over layer {flow.layer} "
             f"it looks at {word} alone"
@@ -189,14 +158,11 @@ def filler(length: int) -> NDArray[np.uint8]:
     return (np.arange(length) * 167 + 29).astype(np.uint8)
 
 
-def fixed(template: Template, *, routed: bool, version: ip.Version | None = 4) -> NDArray[np.bool_]:
-    """Which bytes after the link header must arrive as they were sent, the probe left out.
-
-    `routed` over a `version` of IP leaves out what routers change, too.
-    """
+def fixed(template: Template, *, routed: bool) -> NDArray[np.bool_]:
+    """Which bytes after the link header must arrive as they were sent, the probe left out."""
     must = np.ones(len(template.frame) - template.link, np.bool_)
     at = template.probe_at - template.link
     must[at : at + probe.SIZE] = False
-    if routed and version is not None and at == ip.HEADER[version] + ip.UDP_HEADER:
-        must[list(ip.ROUTER_CHANGES[version])] = False
+    if routed and at == probe.IPV4_HEADER + probe.UDP_HEADER:
+        must[list(_ROUTER_CHANGES)] = False
     return must

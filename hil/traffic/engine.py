@@ -17,15 +17,17 @@ from typing import Any, Final
 
 from hil.clock import Deadline
 from hil.errors import RigError, UsageError
-from hil.samples import floor, store
+from hil.samples import floor, passing, store
 from hil.samples.measurement import Measurement
 from hil.samples.planned import last_row, stretches
-from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, Table, taken
+from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SEND_FAILED, SENT, Table, taken
+from hil.samples.trailer_clock import fit_trailer_map
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_facts
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
 from hil.traffic.memory import MemoryCurve
+from hil.traffic.observation import observed
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
 from hil.traffic.process import Child
 from hil.traffic.progress import Progress, Tally
@@ -93,9 +95,7 @@ def run(
         session.offer(stopped)
         home = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped)
         session.end_streams()
-        measurements = tuple(
-            _measured(flow, k, orders, files[k], home) for k, flow in enumerate(flows)
-        )
+        measurements = tuple(_measured(flows, k, orders, files[k], home) for k in range(len(flows)))
     if signals:
         name = signal.Signals(signals[0]).name
         raise RunInterrupted(f"stopped by {name} before the run was complete", measurements)
@@ -154,7 +154,10 @@ class _Session:
             with store.StreamWriter(files.planned, PLANNED, held) as planned:
                 for rows in () if described is not None else stretches(flow.plan):
                     planned.append(rows)
-            for kind, dtype in (("sent", SENT), ("arrived", ARRIVED)):
+            kinds = [("sent", SENT), ("arrived", ARRIVED)]
+            if self.orders.observed is not None:
+                kinds.append(("observed", OBSERVED))
+            for kind, dtype in kinds:
                 writer = store.StreamWriter(files.stream(kind), dtype, about)
                 self._stack.callback(writer.close)
                 self._writers.setdefault(kind, []).append(writer)
@@ -243,15 +246,18 @@ class _Session:
     def _take_arrived(self) -> None:
         ring = self.orders.arrived
         self._file("arrived", ring.take(ring.written), Tally.add_arrived)
+        if (passed := self.orders.observed) is not None:
+            self._file("observed", passed.take(passed.written), None)
 
-    def _file(self, kind: str, rows: Table, add: Callable[[Tally, Table], None]) -> None:
+    def _file(self, kind: str, rows: Table, add: Callable[[Tally, Table], None] | None) -> None:
         if not len(rows):
             return
         for number, writer in enumerate(self._writers[kind]):
             mine = rows[rows["flow"] == number]
             if len(mine):
                 writer.append(mine)
-                add(self._tallies[number], mine)
+                if add is not None:
+                    add(self._tallies[number], mine)
 
     def _show(self) -> None:
         now = time.monotonic_ns()
@@ -274,13 +280,22 @@ class _Session:
 
 
 def _measured(
-    flow: Flow, number: int, orders: Orders, files: store.Files, home: Taken
+    flows: Sequence[Flow], number: int, orders: Orders, files: store.Files, home: Taken
 ) -> Measurement:
-    """The measurement of one flow; its streams become a Parquet file."""
+    """The measurement of one flow; its streams become Parquet files."""
+    flow = flows[number]
     sent = store.read_stream(files.sent, SENT).rows
     arrived = store.read_stream(files.arrived, ARRIVED).rows
     measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
     about = {"flow": number, "name": flow.name, "complete": measurement.complete}
+    if orders.observed is not None:
+        rows = store.read_stream(files.observed, OBSERVED).rows
+        tapped = flow.rx.tap is not None
+        clock_map = fit_trailer_map(sent, arrived, flow=number) if tapped else None
+        reports = home.receiver["observers"]
+        measurement, passed, visits = observed(measurement, flow, flows, rows, reports, clock_map)
+        described = [visit.to_json() for visit in visits]
+        passing.write(passing.beside(files.parquet), passed, about | {"visits": described})
     about |= floor.packed(measurement.budget.floor_ns)
     store.write(files.parquet, measurement.samples, about)
     files.unlink_streams()

@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.planned import Held
-from hil.samples.table import ARRIVED, PLANNED, SENT
+from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SENT
 from hil.traffic.compile import Compiled, compile_flow, fixed
 from hil.traffic.exchange import RowRing, capacity_for, save_array
 from hil.traffic.flow import Flow
-from hil.traffic.linux import inside, own_address
+from hil.traffic.linux import inside
+from hil.traffic.observation import observer_orders, points_of
+from hil.traffic.point import CANARY_BYTES
 from hil.traffic.port import Port
 from hil.traffic.schedule import Schedule, write_plan
-from hil.wire import ip
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _HELD_S: Final = 20.0  # of rows, should the parent not get to take them
@@ -46,6 +48,7 @@ class Orders:
     sender: Path
     sent: RowRing
     arrived: RowRing
+    observed: RowRing | None  #: where points look on
     compiled: tuple[Compiled, ...]
     lead_ns: int  #: the start of the warm-up before that of the schedule
 
@@ -71,7 +74,8 @@ def room_for(flows: Sequence[Flow]) -> int:
     """More than the bytes that the files of a run take."""
     rows = min(_MOST_HELD, sum(len(flow.plan) for flow in flows))
     held = sum(len(flow.plan) for flow in flows if isinstance(flow.plan, Held))
-    shared = rows * (2 * SENT.itemsize + 4 * ARRIVED.itemsize)
+    passing = 2 * len(points_of(flows)) * OBSERVED.itemsize
+    shared = rows * (2 * SENT.itemsize + 4 * ARRIVED.itemsize + 2 * passing)
     return (8 << 20) + shared + held * (PLANNED.itemsize + np.dtype(np.int64).itemsize)
 
 
@@ -85,7 +89,11 @@ def write_orders(
     Raises: UsageError where a flow does not fit its ports; RigError where a next hop is silent.
     """
     udp = _udp_ports(flows)
-    compiled = tuple(compile_flow(flow, port) for flow, (port, _) in zip(flows, udp, strict=True))
+    canary = secrets.token_bytes(CANARY_BYTES)
+    compiled = tuple(
+        compile_flow(flow, port, canary if flow.search is not None else b"")
+        for flow, (port, _) in zip(flows, udp, strict=True)
+    )
     templates, places, frames = _frames(compiled)
     schedule = Schedule([flow.plan for flow in flows], places)
     save_array(directory / "sending.npy", np.frombuffer(frames, np.uint8))
@@ -101,8 +109,12 @@ def write_orders(
         capacity = min(capacity, _MOST_HELD >> 2)
     sent = RowRing.create(directory / "sent", SENT, capacity)
     arrived = RowRing.create(directory / "arrived", ARRIVED, 2 * capacity)
-    spoken = [(flow.tx, made.version) for flow, made in zip(flows, compiled, strict=True)]
-    outlets = list(dict.fromkeys(spoken))
+    observers = observer_orders(flows, compiled, _slots(flows), canary)
+    observed = None
+    if observers:
+        most = 2 * len(observers) * capacity
+        observed = RowRing.create(directory / "observed", OBSERVED, capacity_for(most, 1, most))
+    outlets = _distinct(flow.tx for flow in flows)
     sending = shared | {
         "capacity": sent.capacity,
         "templates": templates,
@@ -112,11 +124,10 @@ def write_orders(
                 "interface": port.interface,
                 "namespace": port.namespace,
                 "kind": port.kind,
-                "ethertype": ip.ETHERTYPE[version or 4],
             }
-            for port, version in outlets
+            for port in outlets
         ],
-        "outlet_of_flow": [outlets.index(each) for each in spoken],
+        "outlet_of_flow": [outlets.index(flow.tx) for flow in flows],
         "plans": [write_plan(directory, number, flow.plan) for number, flow in enumerate(flows)],
         "templates_of_flow": [list(each.items()) for each in places],
         "warm_up": _warm_up(flows, places, warm_up),
@@ -124,16 +135,28 @@ def write_orders(
     receiving = shared | {
         "capacity": arrived.capacity,
         "ports": _inlets(directory, flows, compiled, [held for _, held in udp]),
+        "observers": observers,
+        "observed_capacity": observed.capacity if observed is not None else 0,
         "watched": [
             {"name": port.name, "interface": port.interface, "namespace": port.namespace}
-            for port in dict.fromkeys(each for flow in flows for each in (flow.tx, flow.rx))
+            for port in _distinct(each for flow in flows for each in (flow.tx, flow.rx))
         ],
     }
     for name, orders in (("sender", sending), ("receiver", receiving)):
         (directory / f"{name}.json").write_text(json.dumps(orders))
     return Orders(
-        directory / "receiver.json", directory / "sender.json", sent, arrived, compiled, lead
+        directory / "receiver.json",
+        directory / "sender.json",
+        sent,
+        arrived,
+        observed,
+        compiled,
+        lead,
     )
+
+
+def _distinct(ports: Iterable[Port]) -> list[Port]:
+    return list(dict.fromkeys(ports))
 
 
 def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
@@ -146,13 +169,10 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
         if flow.layer != "udp" or flow.template is not None:
             found.append((0, False))
             continue
-        target = flow.ends[1]
-        family = socket.AF_INET if target.version == 4 else socket.AF_INET6
-        with inside(flow.rx.namespace), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        address = str(flow.rx.address.ip)
+        with inside(flow.rx.namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             try:
-                if not flow.rx.holds(target):
-                    raise OSError(errno.EADDRNOTAVAIL, "not in this VLAN")
-                sock.bind(own_address(target, flow.rx.index))
+                sock.bind((address, 0))
                 found.append((sock.getsockname()[1], True))
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
@@ -205,7 +225,7 @@ def _inlets(
             payload = template.frame[template.link :]
             shapes.append((len(payload), template.size, len(payloads)))
             payloads += payload
-            masks += fixed(template, routed=made.routed, version=made.version).tobytes()
+            masks += fixed(template, routed=made.routed).tobytes()
         one = next(iter(made.templates.values()))
         offsets: Any = flow.plan.described()
         if offsets is None:
@@ -217,9 +237,7 @@ def _inlets(
                 "probe_at": one.probe_at - one.link,
                 "ethernet": flow.layer == "ethernet",
                 "udp_port": made.udp_port,
-                "hold": str(flow.ends[1]) if held[number] else None,
-                "version": made.version,
-                "vlan": _arrives_in(flow, made),
+                "hold": held[number],
                 "routed": made.routed,
                 "offsets": offsets,
                 "shapes": shapes,
@@ -234,23 +252,12 @@ def _inlets(
             "namespace": port.namespace,
             "kind": port.kind,
             "tap": port.tap,
-            "index": port.index,
+            "address": str(port.addresses[0].ip) if port.addresses else None,
             "slots": _slots([flow for flow in flows if flow.rx == port]),
             "flows": told,
         }
         for port, told in by_port.items()
     ]
-
-
-def _arrives_in(flow: Flow, made: Compiled) -> int:
-    """The VLAN that the frames of a flow should arrive in, 0 for none.
-
-    That of the receiving port; where neither port declares one and no router lies between, the one
-    that the flow's own template says.
-    """
-    if flow.rx.vlan is not None:
-        return flow.rx.vlan
-    return 0 if made.routed or flow.tx.vlan is not None else made.vlan
 
 
 def _by_sequence(flow: Flow) -> NDArray[np.int64]:

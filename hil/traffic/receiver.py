@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,16 +20,17 @@ import numpy as np
 
 from hil.errors import UsageError
 from hil.samples.planned import from_description
-from hil.samples.table import ARRIVED
+from hil.samples.table import ARRIVED, OBSERVED
 from hil.traffic import linux
 from hil.traffic.child import serve
 from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.match import Expected, Matcher, Shape
+from hil.traffic.observer import Observer
 from hil.traffic.ring import MOST, ReceiveRing
 from hil.traffic.schedule import Offsets
 from hil.traffic.watch import ClockWatch, StallWatch
-from hil.wire import ip, probe
+from hil.wire import probe
 from hil.wire.trailer import FORMATS
 
 TICK_NS: Final = 2_000_000  #: between two looks at a ring that holds frames
@@ -50,8 +50,6 @@ class _Inlet:
         self.matcher = Matcher(run, flows, tap)
         self.foreign = 0
         self.warm_up = 0
-        self.pending = 0
-        self.other_vlan = 0
         self.frames = 0
         self.went_down = 0
         self._held: list[socket.socket] = []
@@ -66,8 +64,7 @@ class _Inlet:
                 raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
             for each in order["flows"]:
                 if each["hold"]:
-                    address = ip_address(each["hold"])
-                    self._held.append(_silent(address, order["index"], each["udp_port"], self.name))
+                    self._held.append(_silent(order["address"], each["udp_port"], self.name))
 
     def turn(self, arrived: RowRing) -> tuple[int, int]:
         """Hand on what has arrived: frames seen, and rows there was no room for."""
@@ -80,8 +77,6 @@ class _Inlet:
             lost += len(matched.rows) - arrived.append(matched.rows)
             self.foreign += matched.foreign
             self.warm_up += matched.warm_up
-            self.pending += matched.pending
-            self.other_vlan += matched.other_vlan
             seen += len(batch.lengths)
             if len(batch.lengths) < MOST // 2:
                 break
@@ -112,18 +107,15 @@ def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
             else load_array(directory / order["offsets"])
         ),
         shapes=shapes,
-        version=order["version"],
-        vlan=order["vlan"],
     )
 
 
-def _silent(address: IPv4Address | IPv6Address, index: int, port: int, name: str) -> socket.socket:
+def _silent(address: str, port: int, name: str) -> socket.socket:
     """A UDP socket that takes datagrams and keeps none: so the kernel sends no ICMP for them."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     linux.attach_filter(sock, linux.DROP_ALL)
     try:
-        sock.bind(linux.own_address(address, index, port))
+        sock.bind((address, port))
     except OSError as error:
         sock.close()
         raise UsageError(f"port {name} cannot use UDP {address}:{port}: {error.strerror}") from None
@@ -133,23 +125,18 @@ def _silent(address: IPv4Address | IPv6Address, index: int, port: int, name: str
 def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linux.Instruction, ...]:
     """A classic BPF program that keeps what may be ours, so that other traffic costs little.
 
-    Kept is our EtherType and, of IP in a version that a flow is of, what has one of our UDP ports
-    or one of our lengths: a frame whose header was damaged on the way still has its length. A VLAN
-    tag is out of the frame when the program sees it.
+    Kept is our EtherType and, of IPv4, what has one of our UDP ports or one of our lengths: a frame
+    whose header was damaged on the way still has its length.
     """
     keep = (linux.BPF_RET, 0, 0, linux.KEEP_ALL)
     drop = (linux.BPF_RET, 0, 0, 0)
     program: list[linux.Instruction] = []
-    udp = [flow for flow in flows if not flow.ethernet]
-    versions: list[ip.Version] = sorted({flow.version for flow in udp if flow.version is not None})
     if link:
         program.append((linux.BPF_LD_HALF, 0, 0, 12))
         if any(flow.ethernet for flow in flows):
             program += [(linux.BPF_JEQ, 0, 1, probe.ETHERTYPE), keep]
-        for place, version in enumerate(versions):
-            # Past the other versions and the drop behind them.
-            program.append((linux.BPF_JEQ, len(versions) - place, 0, ip.ETHERTYPE[version]))
-        program.append(drop)
+        program += [(linux.BPF_JEQ, 1, 0, linux.ETH_P_IP), drop]
+    udp = [flow for flow in flows if not flow.ethernet]
     lengths = sorted(
         {length + link + extra for flow in udp for length in flow.shapes for extra in {0, trailer}}
     )
@@ -160,18 +147,9 @@ def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linu
     else:
         for length in lengths:
             program += [(linux.BPF_JEQ, 0, 1, length), keep]
-    for version in versions:
-        ports = {each.udp_port for each in udp if each.udp_port and each.version == version}
-        block = [(linux.BPF_LD_HALF, 0, 0, link + ip.HEADER[version] + 2)]
-        for port in sorted(ports):
-            block += [(linux.BPF_JEQ, 0, 1, port), keep]
-        program += [
-            (linux.BPF_LD_BYTE, 0, 0, link),
-            (linux.BPF_AND, 0, 0, 0xF0),
-            (linux.BPF_JEQ, 1, 0, version << 4),
-            (linux.BPF_JA, 0, 0, len(block)),
-            *block,
-        ]
+    program.append((linux.BPF_LD_HALF, 0, 0, link + probe.IPV4_HEADER + 2))
+    for port in sorted({flow.udp_port for flow in udp if flow.udp_port is not None}):
+        program += [(linux.BPF_JEQ, 0, 1, port), keep]
     program.append(drop)
     return tuple(program)
 
@@ -184,9 +162,15 @@ class Receiver:
         self._lines = lines
         self._arrived = RowRing(directory / "arrived", ARRIVED, orders["capacity"])
         self._inlets = [_Inlet(each, orders["run"], directory) for each in orders["ports"]]
+        run = orders["run"]
+        self._observers = [Observer(e, run, dict(e["places"])) for e in orders["observers"]]
+        if self._observers:
+            capacity = orders["observed_capacity"]
+            self._observed = RowRing(directory / "observed", OBSERVED, capacity)
+        self._ports: tuple[_Inlet | Observer, ...] = (*self._inlets, *self._observers)
         self._poll = select.poll()
-        for inlet in self._inlets:
-            self._poll.register(inlet.ring.sock, select.POLLIN)
+        for port in self._ports:
+            self._poll.register(port.ring.sock, select.POLLIN)
         self._clock, self._stalls = ClockWatch(), StallWatch()
         self._watched = [each["name"] for each in orders["watched"]]
         self._drops = DropWatch(
@@ -210,7 +194,7 @@ class Receiver:
         if self._lines.closed:
             return
         # A ring full is all that can have come by now; others may go on sending for ever.
-        left = sum(inlet.ring.slots for inlet in self._inlets)
+        left = sum(port.ring.slots for port in self._ports)
         while left > 0 and (seen := self._turn()):
             left -= seen
         self._watch(now=True)
@@ -227,6 +211,10 @@ class Receiver:
         total = 0
         for inlet in self._inlets:
             seen, lost = inlet.turn(self._arrived)
+            total += seen
+            self._overrun += lost
+        for observer in self._observers:
+            seen, lost = observer.turn(self._observed)
             total += seen
             self._overrun += lost
         return total
@@ -246,8 +234,8 @@ class Receiver:
             due = start + TICK_NS
         elif ready := self._poll.poll(_IDLE_NS // 1_000_000):
             if any(event & select.POLLERR for _, event in ready):
-                for inlet in self._inlets:
-                    inlet.went_down += inlet.ring.fault() != 0
+                for port in self._ports:
+                    port.went_down += port.ring.fault() != 0
             return
         else:
             due = start + _IDLE_NS
@@ -260,14 +248,13 @@ class Receiver:
                     "frames": inlet.frames,
                     "foreign": inlet.foreign,
                     "warm_up": inlet.warm_up,
-                    "checksum_pending": inlet.pending,
-                    "other_vlan": inlet.other_vlan,
                     "ring_drops": self._drops.ring_drops[inlet.name],
                     "went_down": inlet.went_down,
                     "lost_here": self._drops.windows(inlet.name, "ring", "rx"),
                 }
                 for inlet in self._inlets
             },
+            "observers": {each.name: each.report() for each in self._observers},
             "overrun": self._overrun,
             "lost_on_the_way_out": {
                 name: self._drops.windows(name, "tx") for name in self._watched
