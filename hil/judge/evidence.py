@@ -87,14 +87,19 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     rows = measurement.samples
     if not measurement.complete:
         rows = rows[_was_offered(rows, framed=isinstance(traffic, Burst | Video))]
+    # Each array is as long as the run: no more of them at a time than must be.
     sent, arrived = rows[measurement.timing.tx_column], rows["arrival"] >= 0
-    received = np.where(arrived, rows[measurement.timing.rx_column], NOT_TAKEN)
+    received = rows[measurement.timing.rx_column]
+    if not np.array_equal(arrived, taken(received)):
+        received = np.where(arrived, received, NOT_TAKEN)
     refused = (rows["flags"] & SEND_FAILED) != 0
     lost = ~arrived & ~refused
     delay = difference_ns(received, sent)
     timed = taken(delay)
     delay[lost] = NEVER
-    on_grid = np.where(taken(sent), sent, rows["intended_ns"])
+    on_grid = sent
+    if not (stamped := taken(sent)).all():
+        on_grid = np.where(stamped, sent, rows["intended_ns"])
     in_flight = np.zeros(len(rows), np.bool_)
     if not measurement.complete and len(rows):
         in_flight = lost & (on_grid > on_grid.max() - due_ns)

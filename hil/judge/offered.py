@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hil.samples.columns import Samples
 from hil.samples.measurement import Measurement
-from hil.samples.table import CLOCK_OF, taken
+from hil.samples.table import CLOCK_OF, difference_ns, taken
 from hil.targets.traffic import AVERAGING_WINDOW_NS, QosFlow, Traffic
 
 Flags = NDArray[np.bool_]
@@ -50,17 +50,23 @@ def offered(measurement: Measurement, rows: Samples, traffic: Traffic) -> Offere
         traffic: what was promised.
     """
     column, distance, known = _off_schedule(measurement, rows)
-    sent = rows[column]
     tolerance = round(traffic.tolerance * traffic.interval_ns)
+    np.abs(distance, out=distance)
+    worst = int(distance.max()) if known.any() else None
+    off_grid = known & (distance > tolerance)
+    del distance  # as long as the run
     beyond = np.zeros(len(rows), np.bool_)
-    stamped = np.flatnonzero(taken(sent))
-    if traffic.qos is not None and stamped.size:
-        beyond[stamped] = _beyond(sent[stamped], rows["size"][stamped], traffic.qos)
+    if traffic.qos is not None and (stamped := taken(sent := rows[column])).any():
+        every = bool(stamped.all())
+        size = rows["size"]
+        beyond[stamped] = _beyond(
+            sent if every else sent[stamped], size if every else size[stamped], traffic.qos
+        )
     return Offered(
-        off_grid=known & (np.abs(distance) > tolerance),
+        off_grid=off_grid,
         beyond_bucket=beyond,
         tolerance_ns=tolerance,
-        worst_ns=int(np.abs(distance[known]).max()) if known.any() else None,
+        worst_ns=worst,
         source=column,
     )
 
@@ -80,9 +86,9 @@ def off_grid_share(measurement: Measurement, tolerance: float = 0.25) -> float |
 def _off_schedule(measurement: Measurement, rows: Samples) -> tuple[str, NDArray[np.int64], Flags]:
     """By which stamps packets left, how far off the intended time, and where that is known."""
     column = _column(measurement, rows)
-    sent, intended = rows[column], rows["intended_ns"]
-    known = taken(sent) & taken(intended)
-    distance = np.where(known, sent - np.where(known, intended, sent), 0)
+    distance = difference_ns(rows[column], rows["intended_ns"])
+    known = taken(distance)
+    distance[~known] = 0
     if known.any() and CLOCK_OF[column] != CLOCK_OF["intended_ns"]:
         distance[known] -= np.int64(np.median(distance[known]))
     return column, distance, known
@@ -103,26 +109,35 @@ def _beyond(sent: NDArray[np.int64], size: NDArray[Any], qos: QosFlow) -> Flags:
     The burst volume counts over the delay budget of the access network (TS 23.501 5.7.3.7), the
     guaranteed rate over the averaging window of 2 s (5.7.3.6).
     """
-    order = np.argsort(sent, kind="stable")
-    times, volume = sent[order], np.cumsum(size[order], dtype=np.int64)
+    if (sent[1:] < sent[:-1]).any():
+        order = np.argsort(sent, kind="stable")
+        flags = np.zeros(len(sent), np.bool_)
+        flags[order] = _beyond(sent[order], size[order], qos)
+        return flags
+    volume = np.zeros(len(sent) + 1, np.int64)
+    np.cumsum(size, out=volume[1:])
+    largest = int(size.max())
     over = np.zeros(len(sent), np.bool_)
     if qos.mdbv_bytes is not None and qos.an_pdb_ns is not None:
-        over |= _in_window(times, volume, qos.an_pdb_ns) > qos.mdbv_bytes
+        over[_exceeding(sent, volume, largest, qos.an_pdb_ns, qos.mdbv_bytes)] = True
     if qos.gfbr_bps is not None:
         budget = qos.gfbr_bps * (AVERAGING_WINDOW_NS // 10**9) // 8
-        over |= _in_window(times, volume, AVERAGING_WINDOW_NS) > budget
-    flags = np.zeros(len(sent), np.bool_)
-    flags[order] = over
-    return flags
+        over[_exceeding(sent, volume, largest, AVERAGING_WINDOW_NS, budget)] = True
+    return over
 
 
-def _in_window(
-    times: NDArray[np.int64], volume: NDArray[np.int64], window_ns: int
-) -> NDArray[np.int64]:
-    """Bytes sent in the window (t - window, t] of each packet."""
-    first = np.searchsorted(times, times - window_ns, side="right")
-    before = np.where(first > 0, volume[first - 1], 0)
-    return np.asarray(volume - before, np.int64)
+def _exceeding(
+    times: NDArray[np.int64], volume: NDArray[np.int64], largest: int, window_ns: int, budget: int
+) -> NDArray[np.intp]:
+    """The packets t with more than `budget` bytes in the window (t - window, t].
+
+    `volume` is cumulated, one longer than `times`. As many packets of the `largest` size as the
+    budget holds never exceed it, so only packets whose window holds more are looked at closer.
+    """
+    fit = min(budget // largest, len(times))
+    close = np.flatnonzero(times[fit:] - times[: len(times) - fit] < window_ns) + fit
+    first = np.searchsorted(times, times[close] - window_ns, side="right")
+    return close[volume[close + 1] - volume[first] > budget]
 
 
 def contradictions(measurement: Measurement, traffic: Traffic) -> list[str]:

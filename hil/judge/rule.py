@@ -75,8 +75,10 @@ def judge(
     targets = [each for each in requirement.targets if isinstance(each, AnyPacketTarget)]
     if not targets:
         raise ValueError(f"{requirement.id} is on a value read on the bench: use judge_value")
+    readings = _Readings(requirement.traffic)
     return tuple(
-        _judge(_case(measurement, requirement, target, plan, against)) for target in targets
+        _judge(_case(measurement, requirement, target, plan, against, readings))
+        for target in targets
     )
 
 
@@ -121,12 +123,32 @@ def judge_bound(
     return _judge(_Case("bound", target, None, None, measurement, seen, found, warnings=said))
 
 
+class _Readings:
+    """The evidence of measurements for the targets of one requirement, read as seldom as can be."""
+
+    def __init__(self, traffic: Traffic | None) -> None:
+        self._traffic = traffic
+        self._read: list[tuple[Measurement, int | None, Evidence]] = []
+
+    def of(self, measurement: Measurement, due_ns: int) -> Evidence:
+        """The evidence of a measurement; of a complete one it is the same whatever is due when."""
+        due = None if measurement.complete else due_ns
+        for known, known_due, seen in self._read:
+            if known is measurement and known_due == due:
+                return seen
+        self._read = [each for each in self._read if each[0] is not measurement]
+        seen = evidence(measurement, self._traffic, due_ns)
+        self._read.append((measurement, due, seen))
+        return seen
+
+
 def _case(
     measurement: Measurement,
     requirement: Requirement,
     target: AnyPacketTarget,
     plan: Plan,
     against: Measurement | None,
+    readings: _Readings,
 ) -> _Case:
     if isinstance(target, ShiftTarget) and against is None:
         raise ValueError(f"{target.id} compares two measurements: give the one to compare with")
@@ -139,10 +161,10 @@ def _case(
         plan=plan,
         traffic=requirement.traffic,
         measurement=measurement,
-        seen=evidence(measurement, requirement.traffic, due),
+        seen=readings.of(measurement, due),
         found=found,
         against=compared,
-        against_seen=None if compared is None else evidence(compared, requirement.traffic, due),
+        against_seen=None if compared is None else readings.of(compared, due),
     )
 
 

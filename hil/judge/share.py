@@ -306,12 +306,16 @@ class _Figure:
 def _figure(items: Items, share: float, confidence: float, effect: float) -> _Figure:
     known = taken(items.value_ns)
     n = int(known.sum())
-    finite = np.sort(items.value_ns[known & (items.value_ns != NEVER)])
     shares = (share, *(s for s in _SHOWN if s < share))
     shown = next((s for s in shares if quantile.supported(n, s)), None) if n else None
     if shown is None:
         return _Figure(None, None, None, {})
-    value = quantile.nearest_rank(finite, shown, n)
-    low, high = quantile.interval(finite, shown, confidence, n=n, design_effect=effect)
+    finite = items.value_ns[known & (items.value_ns != NEVER)]
+    limits = quantile.ranks(n, shown, confidence, effect)
+    ranks = [r for r in (quantile.rank(n, shown), *limits) if r is not None and r <= finite.size]
+    at = dict(zip(ranks, quantile.order_statistics(finite, ranks).tolist(), strict=True))
+    value, low, high = (
+        None if r is None else at.get(r) for r in (quantile.rank(n, shown), *limits)
+    )
     name = f"p{shown * 100:.6g}"
     return _Figure(value, low, high, {"figure": name, "figure_infinite": value is None})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hil.samples.measurement import Measurement
 from hil.samples.table import NOT_TAKEN, taken
-from hil.stats import proportion
+from hil.stats import proportion, quantile
 
 Floats = NDArray[np.float64]
 
@@ -49,8 +49,7 @@ def ccdf(
     The band is exact Clopper-Pearson at each point, with counts divided by the design effect as
     the verdict does (docs/explanation/method.md).
     """
-    ordered = np.sort(values_ns.astype(np.float64))
-    came = ordered.size
+    came = values_ns.size
     missing = n - came
     body = np.linspace(0, came - 1, min(came, _VERTICES // 2)).astype(int)
     tail = np.arange(max(0, came - _VERTICES // 2), came)
@@ -67,15 +66,17 @@ def ccdf(
         else np.empty(0, int)
     )
     points = points[(points >= 0) & (points < came)]
+    drawn = np.concatenate((index, points)).astype(np.int64)
+    ordered = quantile.order_statistics(values_ns, (drawn + 1).tolist()).astype(np.float64)
     effect = max(1.0, design_effect)
     late = (n - 1 - points) / effect
     whole = n / effect
     return Ccdf(
         n=n,
         missing=missing,
-        values_ns=ordered[index],
+        values_ns=ordered[: index.size],
         exceeding=exceeding,
-        band_ns=ordered[points],
+        band_ns=ordered[index.size :],
         low=np.array([proportion.lower(k, whole, confidence) for k in late], float),
         high=np.array([proportion.upper(k, whole, confidence) for k in late], float),
     )
@@ -100,23 +101,27 @@ def course(measurement: Measurement) -> Course | None:
     known = taken(intended)
     if not known.any():
         return None
-    start = int(intended[known].min())
-    at = (intended[known] - start) / 1e9
-    delay = measurement.delay_ns[known]
-    came = delay != NOT_TAKEN
-    length = float(at.max()) or 1e-9
-    slice_of = np.minimum((at / length * _SLICES).astype(int), _SLICES - 1)
+    delay, lost = measurement.delay_ns, samples["copies"] == 0
+    if not known.all():
+        intended, delay, lost = intended[known], delay[known], lost[known]
+    if (intended[1:] < intended[:-1]).any():
+        order = np.argsort(intended, kind="stable")
+        intended, delay, lost = intended[order], delay[order], lost[order]
+    start = int(intended[0])
+    length = int(intended[-1] - start) / 1e9 or 1e-9
+    ends = start + np.arange(1, _SLICES) * int(intended[-1] - start) // _SLICES
     rows = []
-    for number in np.unique(slice_of[came]):
-        inside = delay[came & (slice_of == number)]
-        rows.append(((number + 0.5) * length / _SLICES, np.median(inside), inside.max()))
+    for number, inside in enumerate(np.split(delay, np.searchsorted(intended, ends))):
+        came = inside[inside != NOT_TAKEN]
+        if came.size:
+            rows.append(((number + 0.5) * length / _SLICES, np.median(came), came.max()))
     table = np.array(rows, float).reshape(-1, 3)
-    never = (samples["copies"][known] == 0) & ~came
+    never = np.flatnonzero(lost & (delay == NOT_TAKEN))
     return Course(
         at_s=table[:, 0],
         median_ns=table[:, 1],
         max_ns=table[:, 2],
-        lost_s=at[never],
+        lost_s=(intended[never] - start) / 1e9,
         spoiled_s=tuple(
             (
                 max(0.0, (window.start_ns - start) / 1e9),

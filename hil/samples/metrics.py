@@ -56,7 +56,8 @@ def ipdv_ns(delay: NDArray[np.int64], seq: NDArray[np.uint64]) -> NDArray[np.int
 def receipts_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """The times at which first intact copies came, sorted; one entry per receipt."""
     times = samples[timing.rx_column]
-    return np.sort(times[received(samples) & taken(times)])
+    # Packets come nearly in the order they were sent, which a merge sort makes use of.
+    return np.sort(times[received(samples) & taken(times)], kind="stable")
 
 
 def reception_intervals_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
@@ -105,15 +106,17 @@ def distribution(values: NDArray[np.int64], n: int | None = None) -> dict[str, i
     is everything of nothing. With `n` above the number of values taken, the others count as
     infinite and what falls among them is None.
     """
-    known = np.sort(values[taken(values)])
+    known = values[taken(values)]
     total = known.size if n is None else n
     shares = {"min": 0.0, **PERCENTILES, "max": 1.0}
-    return {
-        name: quantile.nearest_rank(known, p, total)
-        if total and (p in (0.0, 1.0) or quantile.supported(total, p))
-        else None
+    ranks = {
+        name: quantile.rank(total, p)
         for name, p in shares.items()
+        if total and (p in (0.0, 1.0) or quantile.supported(total, p))
     }
+    finite = {name: rank for name, rank in ranks.items() if rank <= known.size}
+    found = quantile.order_statistics(known, list(finite.values())).tolist()
+    return {**dict.fromkeys(shares), **dict(zip(finite, found, strict=True))}
 
 
 @dataclass(frozen=True, slots=True)

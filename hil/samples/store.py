@@ -17,7 +17,8 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,7 @@ _END: Final = _CONTINUES + bytes(4)  # "IPC streaming format": the end-of-stream
 _MOST_ROWS: Final = 1 << 16  # of a chunk
 _GROUP: Final = 1 << 18  # rows of a row group
 _REPEATED: Final = ("stratum", "size", "copies", "damaged", "flags")  # columns of few values
+_KEPT_BYTES: Final = 200 << 20  # of columns that may be asked for again
 MOST_IN_MEMORY: Final = 1 << 20  #: samples; of more the columns are read when they are needed
 _KINDS: Final = {"planned": PLANNED, "sent": SENT, "arrived": ARRIVED}
 _OBSERVED: Final = "observed"
@@ -328,7 +330,28 @@ def _columns(path: Path) -> Columns:
                     filled += len(chunk)
         return values
 
-    return Columns(read_column, size)
+    return Columns(_Lately(read_column), size)
+
+
+class _Lately:
+    """Reads columns and keeps those that were read last, up to a number of bytes."""
+
+    def __init__(self, read_column: Callable[[str], NDArray[Any]]) -> None:
+        self._read_column = read_column
+        self._kept: OrderedDict[str, NDArray[Any]] = OrderedDict()
+
+    def __call__(self, name: str) -> NDArray[Any]:
+        column = self._kept.pop(name, None)
+        if column is None:
+            room = _KEPT_BYTES
+            for other in reversed(list(self._kept)):
+                room -= self._kept[other].nbytes
+                if room < 0:
+                    del self._kept[other]
+            column = self._read_column(name)
+        if column.nbytes <= _KEPT_BYTES // 2:
+            self._kept[name] = column
+        return column.view()
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -149,5 +149,6 @@ def taken(column: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def difference_ns(later: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.int64]:
     """`later` less `earlier`; `NOT_TAKEN` where either was not taken."""
-    known = taken(later) & taken(earlier)
-    return np.where(known, np.where(known, later, 0) - np.where(known, earlier, 0), NOT_TAKEN)
+    difference = later - earlier  # wraps round where either is NOT_TAKEN, and is replaced there
+    difference[(later == NOT_TAKEN) | (earlier == NOT_TAKEN)] = NOT_TAKEN
+    return difference

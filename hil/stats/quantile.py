@@ -7,14 +7,19 @@ sorted, and `n` counts all; a rank among the infinite ones has no figure, so its
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.stats import proportion
 from hil.stats._special import check_confidence, smallest
+
+_FEW: Final = 1 << 16  # values that are sorted outright
+_PART: Final = 1 << 18  # values looked at together
+_BIN_BITS: Final = 16
 
 
 def rank(n: int, p: float) -> int:
@@ -43,6 +48,41 @@ def nearest_rank(values: NDArray[Any], p: float, n: int | None = None) -> int | 
         ValueError: no values at all, or not 0 <= p <= 1.
     """
     return _at(values, rank(_total(values, n), p))
+
+
+def order_statistics(values: NDArray[np.int64], wanted: Sequence[int]) -> NDArray[np.int64]:
+    """The values at some ranks, from 1, of `values` in any order; as sorting them would give.
+
+    Of many values only those are sorted that share a bin with a wanted one.
+
+    Raises:
+        ValueError: a rank below 1 or above the number of values.
+    """
+    places = np.asarray(wanted, np.int64) - 1
+    if places.size == 0:
+        return np.zeros(0, np.int64)
+    if places.min() < 0 or places.max() >= values.size:
+        raise ValueError(f"ranks reach from 1 to {values.size}; got {list(wanted)}")
+    least, largest = int(values.min()), int(values.max())
+    if values.size < _FEW or largest - least >= 2**62:
+        return np.sort(values)[places]
+    shift = max(0, (largest - least).bit_length() - _BIN_BITS)
+    count = np.zeros((largest - least >> shift) + 1, np.int64)
+    for part in _parts(values):
+        count += np.bincount((part - least) >> shift, minlength=count.size)
+    up_to = np.cumsum(count)
+    bin_of = np.searchsorted(up_to, places, side="right")
+    looked_at = np.zeros(count.size, np.bool_)
+    looked_at[bin_of] = True
+    few = np.concatenate([p[looked_at[(p - least) >> shift]] for p in _parts(values)])
+    few.sort()
+    left_out = np.cumsum(np.where(looked_at, 0, count))
+    return np.asarray(few[places - left_out[bin_of]])
+
+
+def _parts(values: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for first in range(0, values.size, _PART):
+        yield values[first : first + _PART]
 
 
 def ranks(
