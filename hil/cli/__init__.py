@@ -87,7 +87,10 @@ def _divided(words: list[str]) -> tuple[list[str], list[str]]:
 @app.command()
 def measure(
     tx: Annotated[str, typer.Option(help="Port to send from: PORT, IFACE or NETNS/IFACE.")],
-    rx: Annotated[str, typer.Option(help="Port to receive on.")],
+    rx: Annotated[str | None, typer.Option(help="Port to receive on.")] = None,
+    reflector: Annotated[
+        str | None, typer.Option(help="Instead of --rx: HOST[:PORT] that answers, two-way.")
+    ] = None,
     testbed: Annotated[str | None, typer.Option(help="Where named ports are.")] = None,
     size: Annotated[str, typer.Option(help="PDU-session packet, as in '255 B'.")] = "128 B",
     interval: Annotated[str, typer.Option(help="Spacing, as in '10 ms'.")] = "1 ms",
@@ -99,7 +102,7 @@ def measure(
     out: Annotated[Path | None, typer.Option(help="Directory that keeps the samples.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
-    """Measure once between two ports, without pytest."""
+    """Measure once between two ports, or to a reflector and back, without pytest."""
     from hil.cli.measure import Options
     from hil.cli.measure import measure as verb
 
@@ -107,6 +110,7 @@ def measure(
         Options(
             tx=tx,
             rx=rx,
+            reflector=reflector,
             testbed=testbed,
             size=size,
             interval=interval,
@@ -119,6 +123,22 @@ def measure(
             json=json,
         )
     )
+
+
+@app.command()
+def reflector(
+    address: Annotated[str, typer.Option(help="Local address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="UDP port.")] = 862,
+    duration: Annotated[str, typer.Option(help="Ends by itself after that.")] = "24 h",
+    rate: Annotated[int, typer.Option(help="Answers per second at most.")] = 20_000,
+    stateless: Annotated[
+        bool, typer.Option("--stateless", help="Repeat the sender's numbers.")
+    ] = False,
+) -> int:
+    """Answer the test packets (STAMP, TWAMP Light) of a measurement elsewhere."""
+    from hil.cli.reflector import reflector as verb
+
+    return verb(address, port, duration, rate, stateless=stateless)
 
 
 @app.command()
@@ -138,12 +158,13 @@ def calibrate(
 
 @app.command()
 def bench(
+    part: Annotated[str, typer.Argument(help="rates or contest.")] = "rates",
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
     """Measure the instrument beside other people's tools, on the same links."""
     from hil.cli.bench import bench as verb
 
-    return verb(as_json=json)
+    return verb(part, as_json=json)
 
 
 @app.command()

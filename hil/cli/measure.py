@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hil.cli import far_end
 from hil.errors import HilError, RigError, UsageError
 from hil.units import format_duration, format_share, format_size, parse_duration, parse_size
 from hil.verdict import ExitCode, Verdict, exit_code
@@ -55,12 +56,13 @@ _FIGURES: Final = (
 class Options:
     """The command line: texts with units, as given; None where not given.
 
-    `tx` and `rx` are ports of the testbed, ``IFACE``, or ``NETNS/IFACE``. `out` is a directory
-    that keeps the samples.
+    `tx` and `rx` are ports of the testbed, ``IFACE``, or ``NETNS/IFACE``; `reflector` stands in
+    place of `rx`. `out` is a directory that keeps the samples.
     """
 
     tx: str
-    rx: str
+    rx: str | None = None
+    reflector: str | None = None
     testbed: str | None = None
     size: str = "128 B"
     interval: str = "1 ms"
@@ -137,6 +139,7 @@ def _understood(options: Options) -> _Request:
         raise UsageError(f"--share must lie between 0 and 1, as in 0.999; got {share:g}")
     if options.layer not in (None, "ethernet", "udp"):
         raise UsageError(f"--layer is ethernet or udp; got {options.layer!r}")
+    far_end.one_end(options.rx, options.reflector, options.layer)
     count = _count(options, interval_ns)
     return _Request(size, interval_ns, count, bound_ns, share)
 
@@ -174,16 +177,20 @@ def _bench(options: Options) -> Testbed | None:
     if name is None and (world := inside()) is not None:
         name = str(world.testbed)
     if name is None:
-        if all("/" in text or _is_interface(text) for text in (options.tx, options.rx)):
+        if all("/" in text or _is_interface(text) for text in _ports(options)):
             return None
         name = _DEFAULT_TESTBED
     from hil.drivers.registry import Registry
     from hil.testbed import load
 
     bench = load(name, Registry())
-    if options.testbed is None and not {options.tx, options.rx} & set(bench.ports):
+    if options.testbed is None and not _ports(options) & set(bench.ports):
         return None  # neither is known there: say so of the interfaces
     return bench
+
+
+def _ports(options: Options) -> set[str]:
+    return {options.tx} if options.rx is None else {options.tx, options.rx}
 
 
 def _is_interface(name: str) -> bool:
@@ -218,7 +225,8 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
     from hil.traffic import Flow
     from hil.traffic.floor import stored
 
-    tx, rx = _port(options.tx, bench), _port(options.rx, bench)
+    tx, far = _port(options.tx, bench), options.reflector
+    rx = _port(options.rx or "", bench) if far is None else far_end.far_port(far, tx)
     layer: Any = options.layer or ("udp" if "raw-ip" in (tx.kind, rx.kind) else "ethernet")
     flow = Flow(
         name="measure",
@@ -226,7 +234,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         rx=rx,
         planned=Regular(request.count, request.interval_ns, request.size),
         layer=layer,
-        direction=_direction(options.tx, bench),
+        direction=_direction(options.tx, bench) if far is None else "loop",
         traffic={
             "pattern": "periodic",
             "layer": layer,
@@ -235,7 +243,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
             "count": request.count,
         },
         interval_ns=request.interval_ns,
-        floor=stored(tx, rx),
+        floor=stored(tx, rx) if far is None else None,
         simulated=bench is not None and bench.world is not None,
     )
     if bench is not None:
@@ -259,15 +267,19 @@ def _run(
     from hil.traffic import RunInterrupted, run
 
     drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.bound_ns or 0))
+    launcher = bench.launcher if bench is not None else ()
     with _lease(bench), _samples(options.out) as directory:
         try:
-            (measurement,) = run(
-                [flow],
-                directory=directory,
-                progress=_progress(),
-                launcher=bench.launcher if bench is not None else (),
-                drain_ns=drain_ns,
-            )
+            if (far := options.reflector) is not None:
+                measurement = far_end.run(flow, far, directory, launcher, drain_ns, _progress())
+            else:
+                (measurement,) = run(
+                    [flow],
+                    directory=directory,
+                    progress=_progress(),
+                    launcher=launcher,
+                    drain_ns=drain_ns,
+                )
         except RunInterrupted as stop:
             print(f"\n{stop}", file=sys.stderr)
             return stop.measurements[0], True
@@ -433,15 +445,16 @@ def _print_table(
         values = [_time(summary[column][name]) for column in columns]
         grid.add_row(name, values[0], limits.get(name, ""), *values[1:])
     console.print(grid)
-    stamps, source = summary["stamps"], summary["uncertainty"]["sources"]
+    stamps = summary["stamps"]
     console.print(
         f"n = {summary['received']:,}; times: {stamps['tx']['source']} at sending "
         f"({stamps['tx']['missing']} missing), {stamps['rx']['source']} at receipt "
         f"({stamps['rx']['missing']} missing); uncertainty "
         f"{_time(summary['uncertainty_ns'])} (k = 2)"
     )
-    for each in source:
-        console.print(f"  {each}")
+    said = [f"  {each}" for each in summary["uncertainty"]["sources"]]
+    for each in (*said, *far_end.ways_words(summary["conditions"])):
+        console.print(each, markup=False)
     warned = summary["judgement"] is not None and summary["valid"]  # by the judgement's sentence
     if summary["off_grid_share"] and not warned:
         console.print(

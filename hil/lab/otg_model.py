@@ -198,8 +198,8 @@ def _template(
         packet.lastlayer().type = probe.ETHERTYPE
         return packet
     packet /= IP(
-        src=given.get(("ipv4", "src"), str(tx.address.ip)),
-        dst=given.get(("ipv4", "dst"), str(rx.address.ip)),
+        src=given.get(("ipv4", "src"), str(tx.own(4).ip)),
+        dst=given.get(("ipv4", "dst"), str(rx.own(4).ip)),
         tos=dscp << 2,
         id=0,
         flags="DF",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path as FilePath
 from typing import Literal, Protocol
 
@@ -18,6 +17,7 @@ from hil.testbed import PathKind, Route, Testbed
 from hil.traffic import Flow, Port, RunInterrupted, resolve_port, run
 from hil.traffic.floor import stored
 from hil.traffic.point import Point, Search
+from hil.traffic.port import common_version
 
 Way = Literal["uplink", "downlink"]
 
@@ -77,11 +77,11 @@ def live_port(testbed: Testbed, name: str) -> Port:
         config.interface,
         config.namespace,
         name=config.name,
-        address=config.address if isinstance(config.address, IPv4Interface) else None,
-        gateway=config.gateway if isinstance(config.gateway, IPv4Address) else None,
+        address=config.address,
+        gateway=config.gateway,
         tap=None if silent else config.tap,
     )
-    return replace(found, tap_clock=config.tap_clock)
+    return replace(found, vlan=config.vlan, nat=config.nat, tap_clock=config.tap_clock)
 
 
 def live_point(testbed: Testbed, name: str) -> Point:
@@ -194,11 +194,16 @@ class Path:
             raise UsageError(f"{name}: the requirement has no traffic to offer")
         near, far = self.bench.port(self.route.source), self.bench.port(self.route.to)
         tx, rx = (near, far) if direction == "uplink" else (far, near)
+        ip = common_version(tx, rx) if traffic.layer == "udp" else 4
+        try:
+            planned = traffic.schedule(seed=self.bench.seed, ip=ip)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from None
         return Flow(
             name=name,
             tx=tx,
             rx=rx,
-            planned=traffic.schedule(seed=self.bench.seed),
+            planned=planned,
             layer=traffic.layer,
             dscp=traffic.dscp,
             path=self.kind,

@@ -34,6 +34,7 @@ PACKAGES: Final = {
     "trafgen": "netsniff-ng",
     "irtt": "irtt",
     "sockperf": "sockperf",
+    "iperf3": "iperf3",
     "tcpdump": "tcpdump",
 }
 
@@ -50,14 +51,19 @@ class NotInstalled(HilError):
     """A tool is missing on this host; the text names it and its package."""
 
 
-def _tool(name: str) -> str:
+def installed(name: str) -> str:
+    """The path of a tool.
+
+    Raises: NotInstalled when it is missing.
+    """
     path = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
     if path is None:
         raise NotInstalled(f"NOT RUN: {name} is not installed (package {PACKAGES[name]})")
     return path
 
 
-def _within(namespace: str, argv: Sequence[str]) -> list[str]:
+def within(namespace: str, argv: Sequence[str]) -> list[str]:
+    """The words that run a command in a namespace, as the process that they start."""
     return ["nsenter", f"--net=/run/netns/{namespace}", *argv]
 
 
@@ -68,7 +74,7 @@ def _finish(namespace: str, argv: Sequence[str], limit_s: float = _LONGEST_S) ->
     """
     try:
         done = subprocess.run(
-            _within(namespace, argv), capture_output=True, text=True, timeout=limit_s, check=False
+            within(namespace, argv), capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
         raise RigError(f"{Path(argv[0]).name} did not end within {limit_s:g} s") from None
@@ -79,14 +85,18 @@ def _finish(namespace: str, argv: Sequence[str], limit_s: float = _LONGEST_S) ->
 
 
 @contextlib.contextmanager
-def _serving(namespace: str, argv: Sequence[str], port: int) -> Iterator[None]:
-    """A UDP server, from when its port is bound to the end of the block."""
+def serving(
+    namespace: str, argv: Sequence[str], port: int, protocol: str = "udp"
+) -> Iterator[None]:
+    """A server, from when its port is bound to the end of the block."""
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(_within(namespace, argv), stdout=quiet, stderr=quiet)
+    process = subprocess.Popen(within(namespace, argv), stdout=quiet, stderr=quiet)
     try:
         deadline = Deadline.after(_START_NS)
         with inside(namespace):
-            while f":{port:04X} " not in Path("/proc/thread-self/net/udp").read_text("ascii"):
+            while f":{port:04X} " not in Path(f"/proc/thread-self/net/{protocol}").read_text(
+                "ascii"
+            ):
                 if deadline.passed or process.poll() is not None:
                     raise RigError(f"{Path(argv[0]).name} did not start to serve")
                 time.sleep(_LOOK_S)
@@ -99,10 +109,10 @@ def _serving(namespace: str, argv: Sequence[str], port: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _capturing(port: Port, wanted: str, into: Path) -> Iterator[None]:
     """Tcpdump with nanosecond times on what reaches `port`, for the time of the block."""
-    words = [_tool("tcpdump"), "-i", port.interface, "-Q", "in", "-s", "64", "-B", "32768"]
+    words = [installed("tcpdump"), "-i", port.interface, "-Q", "in", "-s", "64", "-B", "32768"]
     words += ["-Z", "root", "--time-stamp-precision=nano", "-w", str(into), wanted]
     process = subprocess.Popen(
-        _within(port.namespace or "", words), stderr=subprocess.PIPE, text=True
+        within(port.namespace or "", words), stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     try:
@@ -160,7 +170,7 @@ def _received(interface: str) -> int:
 
 def trafgen(tx: Port, rx: Port, size: int, count: int) -> None:
     """Let trafgen send `count` frames of our EtherType, with its transmit ring on one processor."""
-    tool = _tool("trafgen")
+    tool = installed("trafgen")
     octets = ",".join(f"0x{octet:02x}" for octet in rx.mac + tx.mac)
     with tempfile.TemporaryDirectory() as directory:
         recipe = Path(directory) / "frame.cfg"
@@ -211,11 +221,11 @@ def irtt_times(
 
 def _irtt(tx: Port, rx: Port, address: str, interval_ns: int, seconds: int) -> str:
     """What the client prints: its log and one JSON object."""
-    tool = _tool("irtt")
+    tool = installed("irtt")
     client = [tool, "client", "-i", f"{interval_ns}ns", "-d", f"{seconds}s", "--timer=busy"]
     client += ["-l", str(_IRTT_SIZE), "-Q", "-o", "-", f"{address}:{_IRTT_PORT}"]
     server = [tool, "server", "-b", f"{address}:{_IRTT_PORT}", "-i", "0", "-d", "0", "-l", "0"]
-    with _serving(rx.namespace or "", server, _IRTT_PORT):
+    with serving(rx.namespace or "", server, _IRTT_PORT):
         return _finish(tx.namespace or "", client)
 
 
@@ -237,11 +247,11 @@ def pcap_times(content: bytes) -> NDArray[np.int64]:
 
 def sockperf_round_trip(tx: Port, rx: Port, address: str, rate: int, seconds: int) -> float:
     """The median round trip of sockperf under load, in nanoseconds."""
-    tool = _tool("sockperf")
+    tool = installed("sockperf")
     where = ["-i", address, "-p", str(_SOCKPERF_PORT)]
     client = [tool, "ul", *where, "-m", "64", "-t", str(seconds), f"--mps={rate}"]
     client += ["--reply-every=1", "--full-rtt"]
-    with _serving(rx.namespace or "", [tool, "sr", *where], _SOCKPERF_PORT):
+    with serving(rx.namespace or "", [tool, "sr", *where], _SOCKPERF_PORT):
         return sockperf_median(_finish(tx.namespace or "", client))
 
 

@@ -115,7 +115,7 @@ def permit(testbed: Testbed, flows: Sequence[Flow]) -> None:
             if place not in safety.allow_interfaces:
                 raise UnsafeOperation(f"{flow.name}: {place} is not among safety.allow_interfaces")
         if safety.allow_networks is not None and flow.layer == "udp":
-            target = flow.rx.address.ip
+            target = flow.ends[1]
             if not any(target in network for network in safety.allow_networks):
                 raise UnsafeOperation(f"{flow.name}: {target} is not in safety.allow_networks")
         offered[port.name] += _rate_bps(flow)

@@ -26,6 +26,7 @@ _SOURCES: Final = {
     "hardware": "clock of the NIC",
     "kernel": "kernel",
     "user": "program (user space)",
+    "reflector": "kernel, less what the reflector held",
 }
 
 _SUFFIXES: Final[Mapping[str, Callable[[Any], str]]] = {

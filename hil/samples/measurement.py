@@ -15,13 +15,16 @@ from hil.samples.table import CLOCK_OF, difference_ns
 from hil.stats import quantile
 
 TxSource = Literal["hardware", "kernel", "user"]
-RxSource = Literal["trailer", "hardware", "kernel", "user"]
+RxSource = Literal["trailer", "hardware", "kernel", "user", "reflector"]
 Direction = Literal["uplink", "downlink", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Which two times of a sample its delay is the difference of.
+
+    ``reflector`` is the kernel's time of an answer, less the time that the reflector says it held
+    the packet; it is kept where a tap's time would be.
 
     Raises:
         ValueError: the two are on different clocks.
@@ -46,7 +49,7 @@ class Timing:
     @property
     def rx_column(self) -> str:
         """The column of `SAMPLE` that holds the receive time."""
-        return f"rx_{self.rx}_ns"
+        return f"rx_{'trailer' if self.rx == 'reflector' else self.rx}_ns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

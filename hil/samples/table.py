@@ -76,9 +76,11 @@ OBSERVED: Final = np.dtype(
 )
 
 #: One sample: everything known of one planned probe. The receive columns are those of the first
-#: intact copy. `ingress_ns` and `rx_trailer_ns` are the tap's times mapped to the host's clock,
-#: `lateness_ns` the tap's real release after the stated one. `arrival` is the rank among the first
-#: intact copies, -1 where none arrived; `copies` and `damaged` count frames.
+#: intact copy. `ingress_ns` and `rx_trailer_ns` are the tap's times mapped to the host's clock; of
+#: a packet that a reflector answered, `rx_trailer_ns` is its receipt less the time that it was held
+#: (`hil.samples.two_way`). `lateness_ns` is the tap's real release after the stated one. `arrival`
+#: is the rank among the first intact copies, -1 where none arrived; `copies` and `damaged` count
+#: frames.
 SAMPLE: Final = np.dtype(
     [
         ("seq", "<u8"),

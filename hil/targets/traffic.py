@@ -36,6 +36,22 @@ SMALLEST: Final = {"udp": 68, "ethernet": 60}
 """The smallest packet: headers and a probe of 40 bytes, or a 64 B frame less its FCS, for shorter
 ones are padded on the way (IEEE Std 802.3 clause 4.4.2)."""
 
+IPVersion = Literal[4, 6]
+
+IPV6_MORE: Final = 20
+"""By how much a packet over IPv6 needs more: its header has 40 bytes (RFC 8200 section 3)."""
+
+
+def header_bytes(layer: Layer, ip: IPVersion = 4) -> int:
+    """Bytes of a packet that carry no application data, over that layer and version of IP."""
+    return HEADER[layer] + (IPV6_MORE if (layer, ip) == ("udp", 6) else 0)
+
+
+def smallest_bytes(layer: Layer, ip: IPVersion = 4) -> int:
+    """The smallest packet that holds a probe, over that layer and version of IP."""
+    return SMALLEST[layer] + (IPV6_MORE if (layer, ip) == ("udp", 6) else 0)
+
+
 AVERAGING_WINDOW_NS: Final = 2_000_000_000
 """Averaging window of GBR flows (TS 23.501 Table 5.7.4-1)."""
 
@@ -114,12 +130,7 @@ class Pattern(Model):
     #: as it was recorded, is left as it is.
     _on_grid: ClassVar[bool] = True
 
-    @property
-    def overhead_bytes(self) -> int:
-        """Bytes of a packet that carry no application data."""
-        return HEADER[self.layer]
-
-    def schedule(self, count: int | None = None, *, seed: int = 0) -> Table:
+    def schedule(self, count: int | None = None, *, seed: int = 0, ip: IPVersion = 4) -> Table:
         """The plan of `count` packets, or of frames: a table of `PLANNED`, one row a packet.
 
         It is sent in blocks of constant offset, one for each phase that the grid does not visit by
@@ -128,6 +139,7 @@ class Pattern(Model):
         Args:
             count: packets, or frames where it has frames; that of the traffic itself where None.
             seed: draws where in the first stratum the run begins, and the sizes of video frames.
+            ip: the version of IP that carries it, which says how much of a packet is header.
 
         Raises:
             ValueError: a count that is neither given nor known, or below 1.
@@ -141,14 +153,16 @@ class Pattern(Model):
             block = np.arange(count, dtype=np.int64) * min(len(phases), count) // count
             starts = starts + phases[block]
         stratum = starts % self.phase_period_ns * self.strata // self.phase_period_ns
-        return self._packets(starts, stratum, seed)
+        return self._packets(starts, stratum, seed, ip)
 
     @abstractmethod
     def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         """Where `count` packets or frames begin, before any phase, and how far apart."""
 
     @abstractmethod
-    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+    def _packets(
+        self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int, ip: IPVersion
+    ) -> Table:
         """The packets of what begins at `starts`."""
 
     def _check_packet(self, size: int, name: str) -> None:
@@ -194,7 +208,9 @@ class _Single(Pattern):
         """Mean offered rate in bits per second."""
         return self.size * 8e9 / self.interval_ns
 
-    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+    def _packets(
+        self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int, ip: IPVersion
+    ) -> Table:
         return _alone(starts, stratum, np.full(len(starts), self.size, np.int64))
 
 
@@ -304,9 +320,9 @@ class Replay(Pattern):
         """Mean offered rate in bits per second."""
         return float(self._sizes().mean()) * 8e9 / self.interval_ns
 
-    def _sizes(self) -> NDArray[np.int64]:
+    def _sizes(self, ip: IPVersion = 4) -> NDArray[np.int64]:
         link = HEADER["ethernet"] if self.layer == "udp" else 0
-        return np.maximum(self._recorded.sizes - link, SMALLEST[self.layer])
+        return np.maximum(self._recorded.sizes - link, smallest_bytes(self.layer, ip))
 
     def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         offsets = self._recorded.offsets_ns
@@ -314,8 +330,10 @@ class Replay(Pattern):
         lasts = int(offsets[-1]) + self.interval_ns
         return turn * lasts + offsets[packet], self.interval_ns
 
-    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
-        return _alone(starts, stratum, np.resize(self._sizes(), len(starts)))
+    def _packets(
+        self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int, ip: IPVersion
+    ) -> Table:
+        return _alone(starts, stratum, np.resize(self._sizes(ip), len(starts)))
 
 
 class _Framed(Pattern):
@@ -329,9 +347,16 @@ class _Framed(Pattern):
         starts: NDArray[np.int64],
         stratum: NDArray[np.int64],
         frame_sizes: NDArray[np.int64],
+        ip: IPVersion,
         pacing_bps: int | None = None,
     ) -> Table:
-        data = self.packet_size - self.overhead_bytes
+        overhead, least = header_bytes(self.layer, ip), smallest_bytes(self.layer, ip)
+        if self.packet_size < least:
+            raise ValueError(
+                f"`packet_size` of {format_size(self.packet_size)} has no room for headers and "
+                f"probe over IPv{ip}: give at least {least} B"
+            )
+        data = self.packet_size - overhead
         packets = -(-frame_sizes // data)
         frame = np.repeat(np.arange(len(starts)), packets)
         first = np.cumsum(packets) - packets
@@ -343,7 +368,7 @@ class _Framed(Pattern):
         planned["stratum"] = stratum[frame]
         planned["size"] = self.packet_size
         last = index == packets[frame] - 1
-        planned["size"][last] = np.maximum(rest + self.overhead_bytes, SMALLEST[self.layer])
+        planned["size"][last] = np.maximum(rest + overhead, least)
         planned["offset_ns"] = starts[frame]
         if pacing_bps is not None:
             ahead = index * np.int64(self.packet_size * 8_000_000_000) // pacing_bps
@@ -398,9 +423,11 @@ class Burst(_Framed):
     def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         return np.arange(count, dtype=np.int64) * self.interval_ns, self.interval_ns
 
-    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
+    def _packets(
+        self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int, ip: IPVersion
+    ) -> Table:
         sizes = np.full(len(starts), self.frame_size, np.int64)
-        return self._cut(starts, stratum, sizes, self.pacing_bps)
+        return self._cut(starts, stratum, sizes, ip, self.pacing_bps)
 
 
 class Video(_Framed):
@@ -436,8 +463,10 @@ class Video(_Framed):
         starts = np.rint(np.arange(count, dtype=np.int64) * (1e9 / self.fps))
         return starts.astype(np.int64), self.interval_ns
 
-    def _packets(self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int) -> Table:
-        return self._cut(starts, stratum, self._frame_sizes(len(starts), seed))
+    def _packets(
+        self, starts: NDArray[np.int64], stratum: NDArray[np.int64], seed: int, ip: IPVersion
+    ) -> Table:
+        return self._cut(starts, stratum, self._frame_sizes(len(starts), seed), ip)
 
     def _frame_sizes(self, count: int, seed: int) -> NDArray[np.int64]:
         draw = np.random.default_rng([seed, 0x56494445])

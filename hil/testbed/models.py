@@ -70,6 +70,12 @@ class PortConfig(Model):
     tap_clock: Name | None = None
     """Clock of that tap; ports of one tap name the same. Absent: a clock of its own."""
 
+    vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
+    """The VLAN (IEEE 802.1Q) that frames are tagged with, leaving and arriving; absent: no tag."""
+
+    nat: bool = False
+    """True: a device between this port and the network, as its CPE, translates its address."""
+
     observe: bool = False
     """True: frames are only captured here, none is sent and no path ends here."""
 

@@ -73,8 +73,14 @@ def _ports_have_their_own_interface(names: Names) -> Iterator[Fault]:
     first: dict[str, str] = {}
     for name, port in names.ports.items():
         interface = port.get("interface") if isinstance(port, dict) else None
-        if isinstance(interface, str) and first.setdefault(interface, name) != name:
-            say = f"port {first[interface]!r} has this interface already; one port an interface"
+        if not isinstance(port, dict) or not isinstance(interface, str):
+            continue
+        place = f"{interface} {port.get('vlan')}"
+        if first.setdefault(place, name) != name:
+            say = (
+                f"port {first[place]!r} has this interface already; one port an interface, or one "
+                f"for each `vlan` of it"
+            )
             yield names.document.fault(("ports", name, "interface"), say)
 
 

@@ -136,6 +136,8 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "ring_drops": port["ring_drops"],
             "went_down": port["went_down"],
             "warm_up_received": port["warm_up"],
+            "checksum_pending": port["checksum_pending"],
+            "other_vlan": port["other_vlan"],
         },
         "ports": {
             role: {
@@ -146,6 +148,8 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
                 "mac": found.mac.hex(":") or None,
                 "mtu": found.mtu,
                 "tap": found.tap,
+                "vlan": found.vlan,
+                "nat": found.nat,
             }
             for role, found in (("tx", flow.tx), ("rx", flow.rx))
         },
@@ -157,6 +161,7 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "header": one.frame[: one.probe_at].hex(),
             "probe": probe.SIZE,
             "udp_port": made.udp_port,
+            "ip": made.version,
             "routed": made.routed,
         },
         "offered": _offered(run),

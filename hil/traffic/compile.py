@@ -7,7 +7,6 @@ computes over the zeros is right for every probe.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 import numpy as np
@@ -15,15 +14,13 @@ from numpy.typing import NDArray
 
 from hil.errors import UsageError
 from hil.traffic.flow import Flow
-from hil.traffic.linux import ETH_P_IP
-from hil.traffic.port import BROADCAST, neighbour_mac, next_hop
-from hil.wire import probe
+from hil.traffic.linux import ETH_P_8021Q
+from hil.traffic.neighbour import BROADCAST, neighbour_mac
+from hil.traffic.port import Address, next_hop
+from hil.wire import ip, probe
 
 SOURCE_PORT: Final = 49_152  #: first of the dynamic ports (RFC 6335 section 6)
-
-# What a router changes in an IPv4 header (RFC 1812 5.2, 5.3; RFC 2474; RFC 3022 for NAT): bytes
-# from the start of the header, those of UDP with them.
-_ROUTER_CHANGES: Final = (1, 8, 10, 11, *range(12, 20), *range(20, 24), 26, 27)
+_HOP_LIMIT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +39,17 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A flow as bytes: its templates by packet size, and what the receiver must know."""
+    """A flow as bytes: its templates by packet size, and what the receiver must know.
+
+    `version` is that of IP, None for frames of our own EtherType; `vlan` is the VLAN that its
+    frames leave in, 0 for none.
+    """
 
     templates: dict[int, Template]
     udp_port: int | None
     routed: bool
+    version: ip.Version | None = None
+    vlan: int = 0
 
 
 def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
@@ -65,7 +68,17 @@ def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
         templates=templates,
         udp_port=int(udp.dport) if udp is not None else None,
         routed=routed if flow.routed is None else flow.routed,
+        version=_version(packet) if flow.layer == "udp" else None,
+        vlan=int(packet["Dot1Q"].vlan) if packet.haslayer("Dot1Q") else 0,
     )
+
+
+def _version(packet: Any) -> ip.Version | None:
+    """The version of the outermost IP header; None without one."""
+    for layer in packet.iterpayloads():
+        if layer.name in ("IP", "IPv6"):
+            return 4 if layer.name == "IP" else 6
+    return None
 
 
 def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
@@ -73,21 +86,31 @@ def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
     if flow.template is not None:
         return _headers_of(flow), False
     from scapy.layers.inet import IP, UDP
-    from scapy.layers.l2 import Ether
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Dot1Q, Ether
 
     if flow.layer == "ethernet":
         station = flow.rx.mac or BROADCAST
-        return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
-    source, target = flow.tx.address.ip, flow.rx.address.ip
-    packet: Any = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
+        if flow.tx.vlan is None:
+            return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
+        tag = Dot1Q(vlan=flow.tx.vlan, type=probe.ETHERTYPE)
+        return Ether(src=flow.tx.mac, dst=station, type=ETH_P_8021Q) / tag, False
+    source, target = flow.ends
+    packet: Any
+    if source.version == 4:
+        packet = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
+        packet.ttl = _HOP_LIMIT
+    else:
+        packet = IPv6(src=str(source), dst=str(target), tc=flow.dscp << 2, fl=0, hlim=_HOP_LIMIT)
     packet = packet / UDP(sport=SOURCE_PORT, dport=udp_port)
     hop = next_hop(flow.tx, target)
     if flow.tx.kind == "ethernet":
-        packet = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target)) / packet
+        link = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target))
+        packet = (link if flow.tx.vlan is None else link / Dot1Q(vlan=flow.tx.vlan)) / packet
     return packet, hop is not None
 
 
-def _towards(flow: Flow, hop: IPv4Address | None, target: IPv4Address) -> bytes:
+def _towards(flow: Flow, hop: Address | None, target: Address) -> bytes:
     """The MAC address that a frame of the flow is sent to."""
     if hop is not None:
         return neighbour_mac(flow.tx, hop)
@@ -96,6 +119,7 @@ def _towards(flow: Flow, hop: IPv4Address | None, target: IPv4Address) -> bytes:
 
 def _headers_of(flow: Flow) -> Any:
     """The caller's template without its payload, with lengths and checksums left to compute."""
+    from scapy.layers.l2 import Dot1Q
     from scapy.packet import Packet, Raw
 
     if not isinstance(flow.template, Packet):
@@ -103,10 +127,20 @@ def _headers_of(flow: Flow) -> Any:
     packet: Any = flow.template.copy()
     if packet.haslayer(Raw):
         packet[Raw].underlayer.remove_payload()
-    for name in ("IP", "UDP"):
+    for name, fields in (
+        ("IP", ("len", "chksum")),
+        ("IPv6", ("plen",)),
+        ("UDP", ("len", "chksum")),
+    ):
         layer = packet.getlayer(name)
-        for field in ("len", "chksum") if layer is not None else ():
+        for field in fields if layer is not None else ():
             layer.delfieldval(field)
+    if flow.tx.vlan is not None and not packet.haslayer("Dot1Q"):
+        tag = Dot1Q(vlan=flow.tx.vlan, type=packet.type)
+        packet.type = ETH_P_8021Q
+        tag.add_payload(packet.payload)
+        packet.remove_payload()
+        packet.add_payload(tag)
     return packet
 
 
@@ -117,7 +151,9 @@ def _template(flow: Flow, packet: Any, size: int, canary: bytes) -> Template:
     tags = 1 if packet.haslayer("Dot1Q") else 0
     link = probe.ETHERNET_HEADER + tags * probe.VLAN_TAG if ethernet else 0
     headers = len(bytes(packet))
-    length = size if flow.layer == "ethernet" else size + link
+    length = size + link
+    if flow.layer == "ethernet":  # a port's own tag is between the tester and its switch
+        length = size + (probe.VLAN_TAG if flow.tx.vlan is not None else 0)
     room = length - headers
     if room < probe.SIZE:
         raise UsageError(
@@ -141,12 +177,14 @@ def _template(flow: Flow, packet: Any, size: int, canary: bytes) -> Template:
 
 
 def _check_kind(flow: Flow, frame: bytes, link: int) -> None:
-    """A receiver looks at IPv4 and at the probe's own EtherType; all else would count as lost."""
+    """A receiver looks at IP and at the probe's own EtherType; all else would count as lost."""
     wanted, word = (
-        (ETH_P_IP, "IPv4") if flow.layer == "udp" else (probe.ETHERTYPE, "EtherType 88b5")
+        (set(ip.ETHERTYPE.values()), "IPv4 and IPv6")
+        if flow.layer == "udp"
+        else ({probe.ETHERTYPE}, "EtherType 88b5")
     )
-    bare = ETH_P_IP if frame[0] >> 4 == 4 else 0
-    if (int.from_bytes(frame[link - 2 : link], "big") if link else bare) != wanted:
+    bare = {4: ip.ETHERTYPE[4], 6: ip.ETHERTYPE[6]}.get(frame[0] >> 4, 0)
+    if (int.from_bytes(frame[link - 2 : link], "big") if link else bare) not in wanted:
         raise UsageError(
             f"flow {flow.name}: the receiver would not see this template: over layer {flow.layer} "
             f"it looks at {word} alone"
@@ -158,11 +196,14 @@ def filler(length: int) -> NDArray[np.uint8]:
     return (np.arange(length) * 167 + 29).astype(np.uint8)
 
 
-def fixed(template: Template, *, routed: bool) -> NDArray[np.bool_]:
-    """Which bytes after the link header must arrive as they were sent, the probe left out."""
+def fixed(template: Template, *, routed: bool, version: ip.Version | None = 4) -> NDArray[np.bool_]:
+    """Which bytes after the link header must arrive as they were sent, the probe left out.
+
+    `routed` over a `version` of IP leaves out what routers change, too.
+    """
     must = np.ones(len(template.frame) - template.link, np.bool_)
     at = template.probe_at - template.link
     must[at : at + probe.SIZE] = False
-    if routed and at == probe.IPV4_HEADER + probe.UDP_HEADER:
-        must[list(_ROUTER_CHANGES)] = False
+    if routed and version is not None and at == ip.HEADER[version] + ip.UDP_HEADER:
+        must[list(ip.ROUTER_CHANGES[version])] = False
     return must

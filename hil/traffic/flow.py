@@ -12,11 +12,11 @@ from hil.errors import UsageError
 from hil.samples.measurement import Direction
 from hil.samples.planned import Planned, planned
 from hil.samples.table import PLANNED, Table
-from hil.targets.traffic import SMALLEST, Layer
+from hil.targets.traffic import Layer, smallest_bytes
 from hil.traffic.floor import Floor
 from hil.traffic.point import Point, Search
-from hil.traffic.port import Port
-from hil.wire import probe
+from hil.traffic.port import Address, Port, common_version
+from hil.wire import ip, probe
 from hil.wire.trailer import FORMATS
 
 
@@ -57,6 +57,23 @@ class Flow:
         """What is offered, to be had a stretch at a time."""
         return planned(self.planned)
 
+    @property
+    def version(self) -> ip.Version:
+        """The version of IP that its packets are of, whatever its layer.
+
+        Raises: UsageError where its ports have no address of the same version.
+        """
+        return common_version(self.tx, self.rx)
+
+    @property
+    def ends(self) -> tuple[Address, Address]:
+        """The addresses of its two ports, in that version. Raises: as `version`."""
+        version = self.version
+        source, target = self.tx.address_of(version), self.rx.address_of(version)
+        assert source is not None
+        assert target is not None
+        return source.ip, target.ip
+
     def check(self) -> None:
         """Raises UsageError, one sentence, when the flow cannot be offered on its ports."""
         held = isinstance(self.planned, np.ndarray)
@@ -67,12 +84,21 @@ class Flow:
             raise UsageError(
                 f"port {bare.name} carries bare IP and no Ethernet frames: use layer udp"
             )
+        for port in (self.tx, self.rx):
+            if port.vlan is not None and port.kind == "raw-ip":
+                raise UsageError(
+                    f"port {port.name} carries bare IP, and only an Ethernet frame can have a VLAN "
+                    f"tag: leave out `vlan`"
+                )
         sizes = self.plan.sizes
         smallest, largest = sizes[0], sizes[-1]
-        if smallest < SMALLEST[self.layer]:
+        plain = self.layer == "ethernet" or self.template is not None
+        least = smallest_bytes(self.layer, 4 if plain else self.version)
+        if smallest < least:
+            over = f"layer {self.layer}" + ("" if plain else f" and IPv{self.version}")
             raise UsageError(
                 f"flow {self.name}: a packet of {smallest} B has no room for headers and probe "
-                f"over layer {self.layer}; give at least {SMALLEST[self.layer]} B"
+                f"over {over}; give at least {least} B"
             )
         for port in (self.tx, self.rx):
             room = port.mtu + (probe.ETHERNET_HEADER if self.layer == "ethernet" else 0)

@@ -14,8 +14,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hil.errors import UsageError
 
@@ -30,6 +31,9 @@ TPACKET_V2: Final = 1
 
 TP_STATUS_KERNEL: Final = 0
 TP_STATUS_USER: Final = 1
+TP_STATUS_CSUMNOTREADY: Final = 1 << 3
+TP_STATUS_VLAN_VALID: Final = 1 << 4
+TP_STATUS_VLAN_TPID_VALID: Final = 1 << 6
 TP_STATUS_TS_SOFTWARE: Final = 1 << 29
 TP_STATUS_TS_RAW_HARDWARE: Final = 1 << 31
 
@@ -46,9 +50,14 @@ SOF_OPT_ID: Final = 1 << 7
 SOF_OPT_TSONLY: Final = 1 << 11
 SOF_OPT_TX_SWHW: Final = 1 << 14
 
+IP_MTU_DISCOVER: Final = 10
+IP_PMTUDISC_DO: Final = 2
+
 ETH_P_ALL: Final = 0x0003
 ETH_P_IP: Final = 0x0800
 ETH_P_ARP: Final = 0x0806
+ETH_P_8021Q: Final = 0x8100
+ETH_P_IPV6: Final = 0x86DD
 
 NAMESPACES: Final = Path("/run/netns")
 _CLONE_NEWNET: Final = 0x40000000
@@ -196,12 +205,17 @@ def deep_receive_buffer(sock: socket.socket, size: int) -> int:
 #: One instruction of classic BPF: code, jump if true, jump if false, operand.
 Instruction = tuple[int, int, int, int]
 
+BPF_LD_WORD: Final = 0x20  #: A = the 32-bit word at k
 BPF_LD_HALF: Final = 0x28  #: A = the 16-bit word at k
+BPF_LD_BYTE: Final = 0x30  #: A = the byte at k
 BPF_LD_LENGTH: Final = 0x80  #: A = length of the packet
+BPF_AND: Final = 0x54  #: A = A & k
+BPF_JA: Final = 0x05  #: jump by k
 BPF_JEQ: Final = 0x15  #: jump on A == k
 BPF_JGE: Final = 0x35  #: jump on A >= k
 BPF_JGT: Final = 0x25  #: jump on A > k
 BPF_RET: Final = 0x06  #: keep k bytes
+BPF_VLAN_TAG: Final = 0xFFFF_F02C  #: for k: the VLAN tag that the kernel took out, 0 without one
 KEEP_ALL: Final = 0x40000
 
 
@@ -214,6 +228,13 @@ def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
 
 
 DROP_ALL: Final[tuple[Instruction, ...]] = ((BPF_RET, 0, 0, 0),)
+
+
+def own_address(address: IPv4Address | IPv6Address, index: int, port: int = 0) -> tuple[Any, ...]:
+    """What bind(2) takes for an address of interface `index`: one of the link alone needs both."""
+    if address.version == 4:
+        return str(address), port
+    return str(address), port, 0, index if address.is_link_local else 0
 
 
 def packet_socket(interface: str, protocol: int = 0) -> socket.socket:

@@ -1,6 +1,7 @@
 """Which of the frames that arrive are ours, and whether any byte of them changed on the way.
 
-A frame is judged from the network header on; the link header may change on any bridge.
+A frame is judged from the network header on and by its VLAN; the rest of the link header may change
+on any bridge, the priority in a VLAN tag too.
 
 - The probe's CRC and sum are right and its run and flow are ours: *ours*. Every other byte is
   compared with what was sent; a difference, or a length that was not sent, is *damage*.
@@ -12,6 +13,13 @@ A frame is judged from the network header on; the link header may change on any 
   where it says so.
 - Anything else of our kind (our EtherType, our UDP port, or the magic number) is foreign; what is
   not of our kind is nobody's.
+
+A frame in a VLAN that it should not be in, or in none where it should be, is *damage* where its
+probe is right and its run and flow are ours: a device of the right VLAN would not have got it. What
+else is in a VLAN that no flow of this port uses is nobody's, for a trunk carries many.
+
+The UDP checksum of a frame whose sender left it to hardware that never got to it is not compared
+(`Batch.pending`): no receiver on this link would.
 """
 
 from __future__ import annotations
@@ -35,13 +43,12 @@ from hil.samples.table import (
 )
 from hil.traffic.ring import Batch
 from hil.traffic.schedule import Offsets
-from hil.wire import probe
+from hil.wire import ip, probe
 from hil.wire.trailer import LATE_IN, Format, Reading
 
 _AGREE: Final = 32  # of the 40 bytes of a probe
 _RUN_WRONG: Final = 4  # of the 8 bytes of a run id
 _RUN_AT: Final = slice(8, 16)
-_TOTAL: Final = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What one flow sends to this port. `offsets_ns` are the planned times by sequence number."""
+    """What one flow sends to this port. `offsets_ns` are the planned times by sequence number.
+
+    `version` is that of IP, None where the frame is no UDP over IP; `vlan` the VLAN that it should
+    arrive in, 0 for none, None where it may be any.
+    """
 
     flow: int
     probe_at: int  #: after the link header
@@ -64,15 +75,30 @@ class Expected:
     routed: bool
     offsets_ns: NDArray[np.int64] | Offsets
     shapes: dict[int, Shape]  #: by length after the link header
+    version: ip.Version | None = None
+    vlan: int | None = 0
+
+    @property
+    def datagram(self) -> ip.Version | None:
+        """The version of IP where the probe is what a plain UDP datagram carries, else None."""
+        if self.version is None or self.probe_at != ip.HEADER[self.version] + ip.UDP_HEADER:
+            return None
+        return self.version
 
 
 @dataclass(slots=True)
 class Matched:
-    """What a batch holds: rows of `ARRIVED`, and how many frames were of no use."""
+    """What a batch holds: rows of `ARRIVED`, how many frames were of no use, and what was odd.
+
+    `pending` are those of ours whose UDP checksum was yet to be made, `other_vlan` those of ours
+    that were in a VLAN they should not be in.
+    """
 
     rows: Table
     foreign: int = 0
     warm_up: int = 0
+    pending: int = 0
+    other_vlan: int = 0
 
 
 class Matcher:
@@ -83,6 +109,7 @@ class Matcher:
         self._flows = {each.flow: each for each in flows}
         self._places = sorted({each.probe_at for each in flows})
         self._lengths = np.unique([length for each in flows for length in each.shapes])
+        self._vlans = {each.vlan for each in flows}
         self._run_bytes = np.frombuffer(run.to_bytes(8, "big"), np.uint8)
         self._last_tail = b""
         self.start_ns: int | None = None  #: of the schedule, on the realtime clock; once known
@@ -101,9 +128,11 @@ class Matcher:
         sequence = fields["seq"].copy()
         for flow in np.unique(flows[ours & ~warm]).tolist():
             mine = np.flatnonzero(ours & ~warm & (flows == flow))
-            flags[mine[self._changed(batch.payload, bodies, mine, self._flows[flow])]] = DAMAGED
-        foreign = whole & ~ours
-        for row in np.flatnonzero(~whole).tolist():
+            flags[mine[self._changed(batch, bodies, mine, self._flows[flow])]] = DAMAGED
+        strays, passing = self._other_vlans(batch, flows, ours)
+        flags[strays & ~warm] = DAMAGED
+        foreign = whole & ~ours & ~passing
+        for row in np.flatnonzero(~whole & ~passing).tolist():
             found = self._damaged(batch.payload[row], int(bodies[row]))
             if found is None:
                 foreign[row] = self._of_our_kind(batch.payload[row], place[row] >= 0)
@@ -120,7 +149,30 @@ class Matcher:
         rows["flags"] = flags[keep]
         if reading is not None:
             _note_trailers(rows, reading, keep)
-        return Matched(rows, int(foreign.sum()), int(warm.sum()))
+        return Matched(
+            rows,
+            foreign=int(foreign.sum()),
+            warm_up=int(warm.sum()),
+            pending=0 if batch.pending is None else int((batch.pending & keep).sum()),
+            other_vlan=int((strays & keep).sum()),
+        )
+
+    def _other_vlans(
+        self, batch: Batch, flows: NDArray[np.int64], ours: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which frames of ours are in a VLAN they should not be in, and which others pass by."""
+        none = np.zeros(len(flows), np.bool_)
+        if batch.vlan is None and self._vlans <= {0, None}:
+            return none, none
+        vlan = np.zeros(len(flows), np.int64) if batch.vlan is None else batch.vlan
+        strays = none.copy()
+        for flow, expected in self._flows.items():
+            if expected.vlan is not None:
+                strays |= ours & (flows == flow) & (vlan != expected.vlan)
+        if None in self._vlans:
+            return strays, none
+        known = np.array([each for each in self._vlans if each is not None])
+        return strays, ~ours & ~np.isin(vlan, known)
 
     def _trailers(self, batch: Batch) -> tuple[NDArray[np.int64], Reading | None]:
         """Length of each frame without its trailer, and the trailers where a tap leaves them."""
@@ -174,7 +226,7 @@ class Matcher:
 
     @staticmethod
     def _changed(
-        payload: NDArray[np.uint8],
+        batch: Batch,
         bodies: NDArray[np.int64],
         rows: NDArray[np.intp],
         expected: Expected,
@@ -184,13 +236,18 @@ class Matcher:
         lengths = bodies[rows]
         for length in np.unique(lengths).tolist():
             shape = expected.shapes.get(length)
-            if shape is None or length > payload.shape[1]:
+            if shape is None or length > batch.payload.shape[1]:
                 continue
             these = lengths == length
-            frames = payload[rows[these], :length]
-            different = ((frames != shape.payload) & shape.fixed).any(axis=1)
-            if expected.routed and expected.udp_port is not None:
-                different |= ~checksums_right(frames)
+            frames = batch.payload[rows[these], :length]
+            differences = (frames != shape.payload) & shape.fixed
+            version, pending = expected.datagram, _of(batch.pending, rows[these])
+            if version is not None and pending.any():
+                differences[pending, ip.checksum_at(version)] = False
+            different = differences.any(axis=1)
+            if expected.routed and version is not None:
+                different |= ~ip.headers_right(frames, version)
+                different |= ~(pending | ip.datagrams_right(frames, version))
             changed[these] = different
         return changed
 
@@ -229,9 +286,11 @@ class Matcher:
         for expected in self._flows.values():
             if expected.ethernet or magic:
                 return True
-            if expected.udp_port is not None and len(frame) >= 24:
-                port = int(frame[22]) << 8 | int(frame[23])
-                if port == expected.udp_port and frame[9] == 17:
+            if expected.udp_port is not None and (version := expected.datagram) is not None:
+                at = ip.HEADER[version] + 2
+                if len(frame) < at + 2 or frame[ip.PROTOCOL_AT[version]] != ip.UDP:
+                    continue
+                if int(frame[at]) << 8 | int(frame[at + 1]) == expected.udp_port:
                     return True
         return False
 
@@ -257,16 +316,5 @@ def _note_trailers(rows: Table, reading: Reading, keep: NDArray[np.bool_]) -> No
     rows["flags"][good & ((reading.flags[keep] & LATE_IN) != 0)] |= HELD_UP
 
 
-def checksums_right(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where the IPv4 header checksum and the UDP checksum of a packet are right (RFC 1071).
-
-    `frames` are whole IPv4 packets without options, all of one length. A UDP checksum of 0 means
-    that none was made (RFC 768).
-    """
-    if frames.shape[1] % 2:
-        frames = np.pad(frames, ((0, 0), (0, 1)))
-    words = np.ascontiguousarray(frames).view(">u2").astype(np.int64)
-    header = words[:, :10].sum(axis=1) % _TOTAL == 0
-    pseudo = words[:, 6:10].sum(axis=1) + 17 + words[:, 12]
-    datagram = (pseudo + words[:, 10:].sum(axis=1)) % _TOTAL == 0
-    return np.asarray(header & (datagram | (words[:, 13] == 0)))
+def _of(marks: NDArray[np.bool_] | None, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    return np.zeros(len(rows), np.bool_) if marks is None else marks[rows]

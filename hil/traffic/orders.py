@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,12 @@ from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SENT
 from hil.traffic.compile import Compiled, compile_flow, fixed
 from hil.traffic.exchange import RowRing, capacity_for, save_array
 from hil.traffic.flow import Flow
-from hil.traffic.linux import inside
+from hil.traffic.linux import inside, own_address
 from hil.traffic.observation import observer_orders, points_of
 from hil.traffic.point import CANARY_BYTES
 from hil.traffic.port import Port
 from hil.traffic.schedule import Schedule, write_plan
+from hil.wire import ip
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _HELD_S: Final = 20.0  # of rows, should the parent not get to take them
@@ -114,7 +115,8 @@ def write_orders(
     if observers:
         most = 2 * len(observers) * capacity
         observed = RowRing.create(directory / "observed", OBSERVED, capacity_for(most, 1, most))
-    outlets = _distinct(flow.tx for flow in flows)
+    spoken = [(flow.tx, made.version) for flow, made in zip(flows, compiled, strict=True)]
+    outlets = list(dict.fromkeys(spoken))
     sending = shared | {
         "capacity": sent.capacity,
         "templates": templates,
@@ -124,10 +126,11 @@ def write_orders(
                 "interface": port.interface,
                 "namespace": port.namespace,
                 "kind": port.kind,
+                "ethertype": ip.ETHERTYPE[version or 4],
             }
-            for port in outlets
+            for port, version in outlets
         ],
-        "outlet_of_flow": [outlets.index(flow.tx) for flow in flows],
+        "outlet_of_flow": [outlets.index(each) for each in spoken],
         "plans": [write_plan(directory, number, flow.plan) for number, flow in enumerate(flows)],
         "templates_of_flow": [list(each.items()) for each in places],
         "warm_up": _warm_up(flows, places, warm_up),
@@ -139,7 +142,7 @@ def write_orders(
         "observed_capacity": observed.capacity if observed is not None else 0,
         "watched": [
             {"name": port.name, "interface": port.interface, "namespace": port.namespace}
-            for port in _distinct(each for flow in flows for each in (flow.tx, flow.rx))
+            for port in dict.fromkeys(each for flow in flows for each in (flow.tx, flow.rx))
         ],
     }
     for name, orders in (("sender", sending), ("receiver", receiving)):
@@ -155,10 +158,6 @@ def write_orders(
     )
 
 
-def _distinct(ports: Iterable[Port]) -> list[Port]:
-    return list(dict.fromkeys(ports))
-
-
 def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
     """For each flow a free UDP port at its destination, and whether it can be held there.
 
@@ -169,10 +168,13 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
         if flow.layer != "udp" or flow.template is not None:
             found.append((0, False))
             continue
-        address = str(flow.rx.address.ip)
-        with inside(flow.rx.namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        target = flow.ends[1]
+        family = socket.AF_INET if target.version == 4 else socket.AF_INET6
+        with inside(flow.rx.namespace), socket.socket(family, socket.SOCK_DGRAM) as sock:
             try:
-                sock.bind((address, 0))
+                if not flow.rx.holds(target):
+                    raise OSError(errno.EADDRNOTAVAIL, "not in this VLAN")
+                sock.bind(own_address(target, flow.rx.index))
                 found.append((sock.getsockname()[1], True))
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
@@ -225,7 +227,7 @@ def _inlets(
             payload = template.frame[template.link :]
             shapes.append((len(payload), template.size, len(payloads)))
             payloads += payload
-            masks += fixed(template, routed=made.routed).tobytes()
+            masks += fixed(template, routed=made.routed, version=made.version).tobytes()
         one = next(iter(made.templates.values()))
         offsets: Any = flow.plan.described()
         if offsets is None:
@@ -237,7 +239,9 @@ def _inlets(
                 "probe_at": one.probe_at - one.link,
                 "ethernet": flow.layer == "ethernet",
                 "udp_port": made.udp_port,
-                "hold": held[number],
+                "hold": str(flow.ends[1]) if held[number] else None,
+                "version": made.version,
+                "vlan": _arrives_in(flow, made),
                 "routed": made.routed,
                 "offsets": offsets,
                 "shapes": shapes,
@@ -252,12 +256,23 @@ def _inlets(
             "namespace": port.namespace,
             "kind": port.kind,
             "tap": port.tap,
-            "address": str(port.addresses[0].ip) if port.addresses else None,
+            "index": port.index,
             "slots": _slots([flow for flow in flows if flow.rx == port]),
             "flows": told,
         }
         for port, told in by_port.items()
     ]
+
+
+def _arrives_in(flow: Flow, made: Compiled) -> int:
+    """The VLAN that the frames of a flow should arrive in, 0 for none.
+
+    That of the receiving port; where neither port declares one and no router lies between, the one
+    that the flow's own template says.
+    """
+    if flow.rx.vlan is not None:
+        return flow.rx.vlan
+    return 0 if made.routed or flow.tx.vlan is not None else made.vlan
 
 
 def _by_sequence(flow: Flow) -> NDArray[np.int64]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import select
 import socket
-import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Any, Final, Literal
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hil.clock import Deadline
-from hil.errors import RigError, UsageError
-from hil.traffic.linux import ETH_P_ARP, inside, packet_socket
+from hil.errors import UsageError
+from hil.traffic.linux import inside
+from hil.wire.ip import Version
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
 
 Kind = Literal["ethernet", "raw-ip"]
 
@@ -29,9 +36,6 @@ _ARPHRD: Final[dict[int, Kind]] = {
 }
 _IFF_UP: Final = 1
 _IFF_LOWER_UP: Final = 0x10000  # carrier; IFF_RUNNING lags it by up to a second
-_ARP_TRIES: Final = 4
-_ARP_WAIT_NS: Final = 500_000_000
-BROADCAST: Final = b"\xff" * 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,9 @@ class Port:
     `name` is how the caller named it. `mac` is empty where there is no link layer. `tap` is the
     trailer format that a tap in front of this port appends to arriving probes, None without one;
     `tap_clock` names the clock of that tap where other ports share it.
+    `vlan` is the 802.1Q VLAN that its frames are tagged with, leaving and arriving, None for none.
+    `nat` says that a device between this port and the network translates its address. `held` are
+    the addresses that the host's own stack answers for here, in no VLAN.
     `index` is the interface's number and `peer` that of the other end of a veth, 0 where unknown.
     """
 
@@ -50,9 +57,12 @@ class Port:
     kind: Kind
     mac: bytes
     mtu: int
-    addresses: tuple[IPv4Interface, ...]
-    gateway: IPv4Address | None = None
+    addresses: tuple[Interface, ...]
+    gateway: Address | None = None
     tap: str | None = None
+    vlan: int | None = None
+    nat: bool = False
+    held: tuple[Address, ...] = ()
     tap_clock: str | None = None
     driver: str | None = None
     index: int = 0
@@ -63,19 +73,46 @@ class Port:
         veths = self.driver == other.driver == "veth"
         return veths and (self.index, self.peer) == (other.peer, other.index)
 
-    @property
-    def address(self) -> IPv4Interface:
-        """The first IPv4 address.
+    def address_of(self, version: Version) -> Interface | None:
+        """The first address of that version of IP; None without one."""
+        return next((each for each in self.addresses if each.version == version), None)
 
-        Raises: UsageError, with the cure, where it has none.
-        """
-        if not self.addresses:
-            prefix = f"ip netns exec {self.namespace} " if self.namespace else ""
-            raise UsageError(
-                f"port {self.name} has no IPv4 address, which layer udp needs: give it one with "
-                f"`{prefix}ip address add ADDRESS/24 dev {self.interface}`, or use layer ethernet"
-            )
-        return self.addresses[0]
+    def own(self, version: Version) -> Interface:
+        """As `address_of`. Raises: UsageError, with the cure, without one."""
+        if (found := self.address_of(version)) is None:
+            raise UsageError(_no_address(self, f"IPv{version}"))
+        return found
+
+    def holds(self, address: Address) -> bool:
+        """Whether the host's own stack answers for an address of this port."""
+        return self.vlan is None and address in self.held
+
+
+def _no_address(port: Port, kind: str) -> str:
+    prefix = f"ip netns exec {port.namespace} " if port.namespace else ""
+    return (
+        f"port {port.name} has no {kind} address, which layer udp needs: give it one with "
+        f"`{prefix}ip address add ADDRESS/PREFIX dev {port.interface}`, or use layer ethernet"
+    )
+
+
+def common_version(one: Port, other: Port) -> Version:
+    """The version of IP that two ports speak with each other: 4 where both can, else 6.
+
+    Raises: UsageError, with the cure, where there is none.
+    """
+    versions: tuple[Version, ...] = (4, 6)
+    for version in versions:
+        if one.address_of(version) and other.address_of(version):
+            return version
+    for port in (one, other):
+        if not port.addresses:
+            raise UsageError(_no_address(port, "IP"))
+    first, second = (min(each.version for each in p.addresses) for p in (one, other))
+    raise UsageError(
+        f"port {one.name} has an IPv{first} address alone and port {other.name} an IPv{second} "
+        f"address alone: give both one of the same version"
+    )
 
 
 def parse_port(text: str) -> tuple[str | None, str]:
@@ -94,14 +131,15 @@ def resolve_port(
     namespace: str | None = None,
     *,
     name: str | None = None,
-    address: IPv4Interface | None = None,
-    gateway: IPv4Address | None = None,
+    address: Interface | None = None,
+    gateway: Address | None = None,
     tap: str | None = None,
 ) -> Port:
     """Look at an interface and say what kind of port it is.
 
     `address` replaces what the interface carries (a port may own an address that the host's own
-    stack must not answer for). `gateway` is the next hop towards everything off its own subnet.
+    stack must not answer for). An IPv6 address of the link alone is used only
+    where it is given. `gateway` is the next hop towards everything off its own subnet.
 
     Raises: UsageError, one sentence with the cure, when it is missing, down or unfit.
     """
@@ -123,10 +161,7 @@ def resolve_port(
             raise UsageError(
                 f"port {shown} has no carrier: plug its cable in, or bring its far end up"
             )
-        found = [
-            IPv4Interface(f"{_attr(each, 'IFA_LOCAL')}/{each['prefixlen']}")
-            for each in netlink.get_addr(index=link["index"], family=socket.AF_INET)
-        ]
+        found = _addresses(netlink, link["index"])
     hardware = _attr(link, "IFLA_ADDRESS") if kind == "ethernet" else None
     information = _attr(link, "IFLA_LINKINFO")
     return Port(
@@ -136,7 +171,8 @@ def resolve_port(
         kind=kind,
         mac=bytes.fromhex(hardware.replace(":", "")) if hardware else b"",
         mtu=int(_attr(link, "IFLA_MTU")),
-        addresses=(address,) if address else tuple(found),
+        addresses=(address,) if address else tuple(e for e in found if not e.is_link_local),
+        held=tuple(each.ip for each in found),
         gateway=gateway,
         tap=tap,
         driver=_attr(information, "IFLA_INFO_KIND") if information else None,
@@ -158,7 +194,17 @@ def _link(netlink: Any, interface: str, shown: str) -> Any:
     raise UsageError(f"port {shown}: no interface {interface!r} here; {hint}")
 
 
-def next_hop(port: Port, destination: IPv4Address) -> IPv4Address | None:
+def _addresses(netlink: Any, index: int) -> list[Interface]:
+    """Those of an interface, IPv4 before IPv6; of a tunnel with a peer, its own end."""
+    found: list[Interface] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for each in netlink.get_addr(index=index, family=family):
+            own = _attr(each, "IFA_LOCAL") or _attr(each, "IFA_ADDRESS")
+            found.append(ip_interface(f"{own}/{each['prefixlen']}"))
+    return found
+
+
+def next_hop(port: Port, destination: Address) -> Address | None:
     """The router that `port` sends through to reach `destination`; None when it is on the link.
 
     A declared gateway serves everything off the port's own subnets; without one the routing table
@@ -175,43 +221,4 @@ def next_hop(port: Port, destination: IPv4Address) -> IPv4Address | None:
         except (NetlinkError, IndexError):
             return None
         via = _attr(route, "RTA_GATEWAY")
-    return IPv4Address(via) if via else None
-
-
-def neighbour_mac(port: Port, address: IPv4Address) -> bytes:
-    """The MAC address of a neighbour: from the kernel's table, else asked by ARP (RFC 826).
-
-    Raises: RigError when nobody answers.
-    """
-    with inside(port.namespace), IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=port.interface)[0]
-        for entry in netlink.get_neighbours(ifindex=index, dst=str(address)):
-            known = _attr(entry, "NDA_LLADDR")
-            if known:
-                return bytes.fromhex(known.replace(":", ""))
-        sock = packet_socket(port.interface, ETH_P_ARP)
-    with sock:
-        for _ in range(_ARP_TRIES):
-            if answer := _ask(sock, port, address):
-                return answer
-    raise RigError(
-        f"port {port.name}: {address} does not answer ARP; is the far end up and in this network?"
-    )
-
-
-def _ask(sock: socket.socket, port: Port, address: IPv4Address) -> bytes | None:
-    head = struct.pack("!6s6sH", BROADCAST, port.mac, ETH_P_ARP)
-    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    body += port.mac + port.address.ip.packed + bytes(6) + address.packed
-    try:
-        sock.send((head + body).ljust(60, b"\0"))
-    except OSError as error:
-        if error.errno == errno.ENETDOWN:
-            raise RigError(f"port {port.name} went down") from None
-        raise
-    deadline = Deadline.after(_ARP_WAIT_NS)
-    while select.select([sock], [], [], deadline.left_s)[0]:
-        reply = sock.recv(2048)
-        if len(reply) >= 42 and reply[20:22] == b"\0\2" and reply[28:32] == address.packed:
-            return reply[22:28]
-    return None
+    return ip_address(via) if via else None

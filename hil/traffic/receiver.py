@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from hil.traffic.observer import Observer
 from hil.traffic.ring import MOST, ReceiveRing
 from hil.traffic.schedule import Offsets
 from hil.traffic.watch import ClockWatch, StallWatch
-from hil.wire import probe
+from hil.wire import ip, probe
 from hil.wire.trailer import FORMATS
 
 TICK_NS: Final = 2_000_000  #: between two looks at a ring that holds frames
@@ -50,6 +51,8 @@ class _Inlet:
         self.matcher = Matcher(run, flows, tap)
         self.foreign = 0
         self.warm_up = 0
+        self.pending = 0
+        self.other_vlan = 0
         self.frames = 0
         self.went_down = 0
         self._held: list[socket.socket] = []
@@ -64,7 +67,8 @@ class _Inlet:
                 raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
             for each in order["flows"]:
                 if each["hold"]:
-                    self._held.append(_silent(order["address"], each["udp_port"], self.name))
+                    address = ip_address(each["hold"])
+                    self._held.append(_silent(address, order["index"], each["udp_port"], self.name))
 
     def turn(self, arrived: RowRing) -> tuple[int, int]:
         """Hand on what has arrived: frames seen, and rows there was no room for."""
@@ -77,6 +81,8 @@ class _Inlet:
             lost += len(matched.rows) - arrived.append(matched.rows)
             self.foreign += matched.foreign
             self.warm_up += matched.warm_up
+            self.pending += matched.pending
+            self.other_vlan += matched.other_vlan
             seen += len(batch.lengths)
             if len(batch.lengths) < MOST // 2:
                 break
@@ -107,15 +113,18 @@ def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
             else load_array(directory / order["offsets"])
         ),
         shapes=shapes,
+        version=order["version"],
+        vlan=order["vlan"],
     )
 
 
-def _silent(address: str, port: int, name: str) -> socket.socket:
+def _silent(address: IPv4Address | IPv6Address, index: int, port: int, name: str) -> socket.socket:
     """A UDP socket that takes datagrams and keeps none: so the kernel sends no ICMP for them."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     linux.attach_filter(sock, linux.DROP_ALL)
     try:
-        sock.bind((address, port))
+        sock.bind(linux.own_address(address, index, port))
     except OSError as error:
         sock.close()
         raise UsageError(f"port {name} cannot use UDP {address}:{port}: {error.strerror}") from None
@@ -125,18 +134,23 @@ def _silent(address: str, port: int, name: str) -> socket.socket:
 def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linux.Instruction, ...]:
     """A classic BPF program that keeps what may be ours, so that other traffic costs little.
 
-    Kept is our EtherType and, of IPv4, what has one of our UDP ports or one of our lengths: a frame
-    whose header was damaged on the way still has its length.
+    Kept is our EtherType and, of IP in a version that a flow is of, what has one of our UDP ports
+    or one of our lengths: a frame whose header was damaged on the way still has its length. A VLAN
+    tag is out of the frame when the program sees it.
     """
     keep = (linux.BPF_RET, 0, 0, linux.KEEP_ALL)
     drop = (linux.BPF_RET, 0, 0, 0)
     program: list[linux.Instruction] = []
+    udp = [flow for flow in flows if not flow.ethernet]
+    versions: list[ip.Version] = sorted({flow.version for flow in udp if flow.version is not None})
     if link:
         program.append((linux.BPF_LD_HALF, 0, 0, 12))
         if any(flow.ethernet for flow in flows):
             program += [(linux.BPF_JEQ, 0, 1, probe.ETHERTYPE), keep]
-        program += [(linux.BPF_JEQ, 1, 0, linux.ETH_P_IP), drop]
-    udp = [flow for flow in flows if not flow.ethernet]
+        for place, version in enumerate(versions):
+            # Past the other versions and the drop behind them.
+            program.append((linux.BPF_JEQ, len(versions) - place, 0, ip.ETHERTYPE[version]))
+        program.append(drop)
     lengths = sorted(
         {length + link + extra for flow in udp for length in flow.shapes for extra in {0, trailer}}
     )
@@ -147,9 +161,18 @@ def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linu
     else:
         for length in lengths:
             program += [(linux.BPF_JEQ, 0, 1, length), keep]
-    program.append((linux.BPF_LD_HALF, 0, 0, link + probe.IPV4_HEADER + 2))
-    for port in sorted({flow.udp_port for flow in udp if flow.udp_port is not None}):
-        program += [(linux.BPF_JEQ, 0, 1, port), keep]
+    for version in versions:
+        ports = {each.udp_port for each in udp if each.udp_port and each.version == version}
+        block = [(linux.BPF_LD_HALF, 0, 0, link + ip.HEADER[version] + 2)]
+        for port in sorted(ports):
+            block += [(linux.BPF_JEQ, 0, 1, port), keep]
+        program += [
+            (linux.BPF_LD_BYTE, 0, 0, link),
+            (linux.BPF_AND, 0, 0, 0xF0),
+            (linux.BPF_JEQ, 1, 0, version << 4),
+            (linux.BPF_JA, 0, 0, len(block)),
+            *block,
+        ]
     program.append(drop)
     return tuple(program)
 
@@ -248,6 +271,8 @@ class Receiver:
                     "frames": inlet.frames,
                     "foreign": inlet.foreign,
                     "warm_up": inlet.warm_up,
+                    "checksum_pending": inlet.pending,
+                    "other_vlan": inlet.other_vlan,
                     "ring_drops": self._drops.ring_drops[inlet.name],
                     "went_down": inlet.went_down,
                     "lost_here": self._drops.windows(inlet.name, "ring", "rx"),

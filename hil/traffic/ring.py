@@ -33,12 +33,20 @@ class Batch:
 
     `payload` is (n, w), zeros or stale bytes beyond `lengths`; `captured` is how much of each
     frame is really there. `kernel_ns` is `NOT_TAKEN` where the kernel had taken no stamp in time.
+
+    The kernel takes the outermost VLAN tag out of a frame, with or without the 8021q module.
+    `vlan` is its VLAN identifier: 0 for none and for a priority tag, which is the same (IEEE Std
+    802.1Q 9.6); of any other kind of tag, more than 4095. None: no frame had a tag. `pending` says
+    where the sender has left the checksum of UDP to hardware that never got to it, so that it is
+    yet to be made (checksum offload of a virtual link). None: nowhere.
     """
 
     payload: NDArray[np.uint8]
     lengths: NDArray[np.int64]
     captured: NDArray[np.int64]
     kernel_ns: NDArray[np.int64]
+    vlan: NDArray[np.int64] | None = None
+    pending: NDArray[np.bool_] | None = None
 
 
 class ReceiveRing:
@@ -111,7 +119,10 @@ class ReceiveRing:
             payload = np.take_along_axis(rows, places, axis=1)
         stamped = (heads[:, 0] & linux.TP_STATUS_TS_SOFTWARE) != 0
         stamps = np.where(stamped, heads[:, 4] * 1_000_000_000 + heads[:, 5], NOT_TAKEN)
-        return Batch(payload, lengths, captured, stamps)
+        pending = (heads[:, 0] & linux.TP_STATUS_CSUMNOTREADY) != 0
+        return Batch(
+            payload, lengths, captured, stamps, _vlan(heads), pending if pending.any() else None
+        )
 
     def fault(self) -> int:
         """The pending error of the socket, 0 for none: ENETDOWN once the interface went down.
@@ -126,3 +137,14 @@ class ReceiveRing:
             "II", self.sock.getsockopt(linux.SOL_PACKET, linux.PACKET_STATISTICS, 8)
         )
         return int(drops)
+
+
+def _vlan(heads: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The VLAN identifier of each frame, from tp_vlan_tci and tp_vlan_tpid; None without any."""
+    tagged = (heads[:, 0] & linux.TP_STATUS_VLAN_VALID) != 0
+    if not tagged.any():
+        return None
+    named = (heads[:, 0] & linux.TP_STATUS_VLAN_TPID_VALID) != 0
+    other = named & (heads[:, 6] >> 16 != linux.ETH_P_8021Q)
+    identifier = heads[:, 6] & 0xFFF | np.where(other, 0x1000, 0)
+    return np.where(tagged, identifier, 0)

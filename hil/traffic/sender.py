@@ -92,7 +92,7 @@ class _Outlet:
                 sock = linux.packet_socket(self._order["interface"])
                 if raw:  # a bare packet does not say what protocol it is
                     linux.attach_filter(sock, linux.DROP_ALL)
-                    sock.bind((self._order["interface"], linux.ETH_P_IP))
+                    sock.bind((self._order["interface"], self._order["ethertype"]))
             except OSError as error:
                 kind, when = (RigError, " any more") if self._began else (UsageError, "")
                 raise kind(f"port {self.name} cannot send{when}: {error.strerror}") from None

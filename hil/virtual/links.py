@@ -125,7 +125,7 @@ def _settle(ip: IPRoute, interfaces: list[str]) -> dict[str, int]:
         index[name] = number = ip.link_lookup(ifname=name)[0]
         ip.link("set", index=number, IFLA_AF_SPEC={"attrs": [quiet]})
         _answer_for_own_addresses_only(number)
-        _offloads_off(name)
+        offloads_off(name)
         ip.link("set", index=number, state="up")
     return index
 
@@ -200,7 +200,8 @@ def _answer_for_own_addresses_only(index: int) -> None:
         raise OSError(-code, f"arp_ignore: {os.strerror(-code)}")
 
 
-def _offloads_off(interface: str) -> None:
+def offloads_off(interface: str) -> None:
+    """Let no offload of an interface of this namespace change what a frame holds."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as handle:
         for command in _OFFLOADS:
             value = array.array("I", (command, 0))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from hil._enter import CLONE_NEWNET, CLONE_NEWUSER, call, keep_capabilities, refusal
 from hil.errors import UsageError
 from hil.verdict import ExitCode
+from hil.virtual.links import offloads_off
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -97,9 +98,28 @@ def veth(near: Place, far: Place, network: int | None = None) -> None:
         finally:
             os.close(there)
     macs = [_settle(place) for place in (near, far)]
-    if network is None:
-        return
-    for host, (space, interface) in enumerate((near, far), 1):
+    if network is not None:
+        _address((near, far), macs, network)
+
+
+def through(near: Place, hop: tuple[Place, Place], far: Place, network: int) -> None:
+    """Two veth pairs with a hop that is still to be made between them, addresses as `veth`.
+
+    Offloads are off at both ends, so that a hop of user space finds whole frames with checksums.
+    """
+    veth(near, hop[0])
+    veth(hop[1], far)
+    macs = []
+    for place in (near, far):
+        with inside(place[0]) as ip:
+            offloads_off(place[1])
+            (link,) = ip.get_links(*ip.link_lookup(ifname=place[1]))
+            macs.append(str(link.get_attr("IFLA_ADDRESS")))
+    _address((near, far), macs, network)
+
+
+def _address(ends: tuple[Place, Place], macs: Sequence[str], network: int) -> None:
+    for host, (space, interface) in enumerate(ends, 1):
         with inside(space) as ip:
             index = ip.link_lookup(ifname=interface)[0]
             ip.addr("add", index=index, address=f"10.99.{network}.{host}", prefixlen=24)

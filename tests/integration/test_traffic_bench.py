@@ -313,7 +313,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"tx": "nowhere/d0"}, ["nowhere", "mid, rx, tx"]),
     ({"rx": "mid/"}, ["'mid/'", "NETNS/IFACE"]),
     ({"rx": "mid/lo"}, ["mid/lo", "is down", "ip link set lo up"]),
-    ({"rx": "mid/m0", "layer": "udp"}, ["mid/m0", "IPv4 address", "ip address add"]),
+    ({"rx": "mid/m0", "layer": "udp"}, ["mid/m0", "no IP address", "ip address add"]),
     ({"size": "1600 B"}, ["1600 B", "1514 B", "MTU"]),
     ({"size": "20 B"}, ["20 B", "60 B"]),
     ({"size": "60 B", "layer": "udp"}, ["60 B", "68 B"]),

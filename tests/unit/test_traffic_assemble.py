@@ -66,6 +66,7 @@ def home(**changes: Any) -> Taken:
         "went_down": 0,
         "lost_here": [],
     }
+    port_report |= {"checksum_pending": 0, "other_vlan": 0}
     fields: dict[str, Any] = {
         "run": 5,
         "complete": True,

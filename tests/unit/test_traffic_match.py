@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.samples.table import DAMAGED, HELD_UP, NOT_TAKEN, TRAILER_BAD, UNREADABLE
-from hil.traffic.match import Expected, Matched, Matcher, Shape, checksums_right
+from hil.traffic.match import Expected, Matched, Matcher, Shape
 from hil.traffic.ring import Batch
 from hil.wire import probe, trailer
+from hil.wire.ip import checksums_right
 
 RUN = 0x1122334455667788
 START = 1_700_000_000_000_000_000
@@ -58,10 +59,11 @@ def matcher(tap: bool | str = False, **changes: Any) -> Matcher:
     return made
 
 
-def match(rows: Any, lengths: Any = None, by: Matcher | None = None) -> Matched:
+def match(rows: Any, lengths: Any = None, by: Matcher | None = None, **seen: Any) -> Matched:
     lengths = np.full(len(rows), rows.shape[1]) if lengths is None else np.asarray(lengths)
     stamps = START + np.arange(len(rows)) * 7
-    return (by or matcher()).match(Batch(rows, lengths, lengths, stamps), 42)
+    seen = {name: np.asarray(values) for name, values in seen.items()}
+    return (by or matcher()).match(Batch(rows, lengths, lengths, stamps, **seen), 42)
 
 
 def test_intact_frames_are_ours_with_their_times_and_sizes() -> None:
@@ -248,6 +250,7 @@ def routed_matcher(*, routed: bool) -> tuple[Matcher, Any]:
         ethernet=False,
         udp_port=5000,
         routed=routed,
+        version=4,
         shapes={len(raw): Shape(len(raw), payload, fixed(shape, routed=routed))},
     )
     made = Matcher(RUN, [flow], None)
@@ -287,9 +290,9 @@ def test_a_changed_hop_limit_is_damage_where_no_router_is() -> None:
 @pytest.mark.parametrize("place", [0, 9, 15, 21, 25, 30, 95])
 def test_checksums_of_a_packet(place: int) -> None:
     row = np.frombuffer(bytes(udp_packet()), np.uint8).copy()[None]
-    assert checksums_right(row).tolist() == [True]
+    assert checksums_right(row, 4).tolist() == [True]
     row[0, place] ^= 0x40
-    assert checksums_right(row).tolist() == [False]
+    assert checksums_right(row, 4).tolist() == [False]
 
 
 def test_udp_of_others_is_nobodys_and_to_our_port_foreign() -> None:
@@ -299,3 +302,109 @@ def test_udp_of_others_is_nobodys_and_to_our_port_foreign() -> None:
     rows[0, 22:24] = 0
     found = match(rows, by=made)
     assert (len(found.rows), found.foreign) == (0, 1)
+
+
+@pytest.mark.parametrize("wanted", [0, 5])
+@given(seen=st.lists(st.sampled_from([0, 5, 6, 4095, 0x1005]), min_size=1, max_size=8))
+def test_a_frame_of_ours_in_another_vlan_is_damage_and_never_a_receipt(
+    wanted: int, seen: list[int]
+) -> None:
+    found = match(frames(*range(len(seen))), by=matcher(vlan=wanted), vlan=seen)
+    assert found.rows["seq"].tolist() == list(range(len(seen)))
+    assert found.rows["flags"].tolist() == [0 if vlan == wanted else DAMAGED for vlan in seen]
+    assert found.other_vlan == sum(vlan != wanted for vlan in seen)
+    assert found.foreign == 0
+
+
+def test_a_missing_tag_is_damage_and_any_tag_will_do_where_none_was_promised() -> None:
+    found = match(frames(1), by=matcher(vlan=5))
+    assert (found.rows["flags"].tolist(), found.other_vlan) == ([DAMAGED], 1)
+    found = match(frames(1, 2), by=matcher(vlan=None), vlan=[0, 77])
+    assert (found.rows["flags"].tolist(), found.other_vlan) == ([0, 0], 0)
+
+
+def test_what_passes_in_a_vlan_that_is_not_ours_is_nobodys() -> None:
+    rows = np.concatenate([frames(1, run=RUN ^ 1), frames(2, flow=9), frames(3), frames(4)])
+    rows[2, 20] ^= 0xFF  # of our run, damaged, in the VLAN of another port: that port counts it
+    rows[3, : probe.SIZE] = 0
+    found = match(rows, by=matcher(vlan=5), vlan=[6, 6, 6, 6])
+    assert (len(found.rows), found.foreign, found.other_vlan) == (0, 0, 0)
+    found = match(rows, by=matcher(vlan=5), vlan=[5, 5, 5, 5])
+    assert (found.rows["flags"].tolist(), found.foreign) == ([DAMAGED | UNREADABLE], 3)
+
+
+def six_packet(**changes: Any) -> Any:
+    from scapy.layers.inet import UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.packet import Raw
+
+    fields: dict[str, Any] = {"src": "2001:db8::1", "dst": "2001:db8:1::2", "hlim": 64}
+    return IPv6(**(fields | changes)) / UDP(sport=4000, dport=5000) / Raw(bytes(72))
+
+
+def six_matcher(*, routed: bool) -> Matcher:
+    from hil.traffic.compile import Template, fixed
+
+    raw = bytes(six_packet())
+    shape = Template(frame=raw, link=0, probe_at=48, size=len(raw))
+    must = fixed(shape, routed=routed, version=6)
+    return matcher(
+        probe_at=48,
+        ethernet=False,
+        udp_port=5000,
+        routed=routed,
+        version=6,
+        shapes={len(raw): Shape(len(raw), np.frombuffer(raw, np.uint8).copy(), must)},
+    )
+
+
+def six(packet: Any, seq: int = 1) -> Any:
+    row = np.frombuffer(bytes(packet), np.uint8).copy()
+    at = START + OFFSETS[seq]
+    row[48 : 48 + probe.SIZE] = probe.encode(RUN, 1, np.array([seq], np.uint64), at)[0]
+    return row[None]
+
+
+def test_an_ipv6_router_may_change_what_routers_change() -> None:
+    for changed in (
+        six_packet(hlim=61),
+        six_packet(tc=184),
+        six_packet(fl=0x12345),
+        six_packet(src="2001:db8:ffff::9"),
+    ):
+        assert match(six(changed), by=six_matcher(routed=True)).rows["flags"].tolist() == [0]
+        assert match(six(changed), by=six_matcher(routed=False)).rows["flags"].tolist() == [DAMAGED]
+
+
+@given(place=st.integers(0, 119), change=st.integers(1, 255))
+def test_over_a_routed_ipv6_path_what_no_router_changes_is_damage(place: int, change: int) -> None:
+    row = six(six_packet())
+    row[0, place] ^= change
+    found = match(row, by=six_matcher(routed=True))
+    # IPv6 has no checksum over traffic class, flow label and hop limit (RFC 8200 section 3).
+    free = place in (1, 2, 3, 7) or (place == 0 and change < 16)
+    assert bool(found.rows["flags"][0] & DAMAGED) != free
+    assert found.foreign == 0
+
+
+def test_a_datagram_to_our_port_over_ipv6_is_foreign() -> None:
+    row = six(six_packet())
+    row[0, 48:] = 0x55
+    found = match(row, by=six_matcher(routed=False))
+    assert (len(found.rows), found.foreign) == (0, 1)
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_checksum_that_hardware_was_to_make_is_not_damage(version: int, routed: bool) -> None:
+    if version == 4:
+        made, payload = routed_matcher(routed=routed)
+        row, at = with_probe(payload.tobytes(), 1), 26
+    else:
+        made, row, at = six_matcher(routed=routed), six(six_packet()), 46
+    row[0, at : at + 2] = 0x12, 0x34  # the sum of the pseudo header alone
+    assert match(row, by=made).rows["flags"].tolist() == [DAMAGED]
+    found = match(row, by=made, pending=[True])
+    assert (found.rows["flags"].tolist(), found.pending) == ([0], 1)
+    row[0, -1] ^= 1
+    assert match(row, by=made, pending=[True]).rows["flags"].tolist() == [DAMAGED]

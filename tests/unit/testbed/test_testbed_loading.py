@@ -212,7 +212,7 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
         ("tap: hil", "tap: «hill", "ports.mec.tap: wants one of 'hil', 'metawatch'"
          " or 'hpt'; got 'hill'; did you mean 'hil'?"),
         ("ran/n3,", "«enp1s0,", "ports.n3.interface: port 'a' has this interface already; one port"
-         " an interface"),
+         " an interface, or one for each `vlan` of it"),
         ("ran/n3,", "«a b/c,", "ports.n3.interface: wants IFACE or NETNS/IFACE, as in 'enp3s0' or"
          " 'ue1/uesimtun0'; got 'a b/c'"),
         ("ran/n3,", "ran/n3, «name: x,", "ports.n3.name: unknown key; the port is called 'n3'"
