@@ -62,7 +62,14 @@ def calibrate(
         launcher = bench.launcher
     measured = floors.hop(near, far, size=length, count=count, launcher=launcher)
     hop = floors.floor_of(measured)
-    kept = keep(near, far, length, hop, SYSTEM.realtime_ns())
+    kept = keep(
+        near,
+        far,
+        hop,
+        size=length,
+        at_ns=SYSTEM.realtime_ns(),
+        source="hardware" if measured.timing.tx == "hardware" else "kernel",
+    )
     found: dict[str, NDArray[np.int64] | str] = {"hop": hop}
     try:
         own = floors.own_floors()

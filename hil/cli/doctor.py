@@ -24,6 +24,7 @@ from hil.errors import HilError
 from hil.lab import Lab, live_port
 from hil.report.allure import find_tools
 from hil.testbed import Testbed, load
+from hil.traffic.hardware import Capability, capability
 from hil.verdict import ExitCode
 
 Grade = Literal["good", "note", "bad"]
@@ -204,3 +205,21 @@ def _port(bench: Testbed, name: str) -> Iterator[Finding]:
         f"{found.interface}: {found.kind}, {found.mac.hex(':') or 'no MAC'}, MTU {found.mtu}",
         "",
     )
+    yield stamps(name, capability(found.interface, found.namespace))
+
+
+def stamps(name: str, card: Capability) -> Finding:
+    """Which stamps the frames of a port get, as far as its driver says."""
+    what = f"stamps at {name}"
+    if not (card.transmit or card.receive):
+        return Finding(what, "good", "by the kernel; the driver offers none of the card")
+    ways = " and ".join(w for w, can in (("TX", card.transmit), ("RX", card.receive)) if can)
+    device = Path(f"/dev/ptp{card.clock}")
+    said = f"by the kernel, and by the card ({ways}, clock {device}) as its driver says"
+    cure = (
+        "stamps of cards were not yet run on hardware: each run tries them on its warm-up frames "
+        "and holds them against the kernel's"
+    )
+    if not os.access(device, os.R_OK):
+        cure += f"; {device} cannot be read here, so two cards cannot be compared: chmod a+r it"
+    return Finding(what, "note", said, cure)

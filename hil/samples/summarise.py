@@ -24,6 +24,8 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
 
     - ``late``: received after more than `bound_ns`; None without a bound.
     - ``delay_ns pdv_ns ipdv_ns send_lateness_ns reception_interval_ns``: distributions.
+    - ``negative_delays``: how many packets came before they were sent by these stamps, and by how
+      much at the most; never clipped, they show that a clock or a stamp is wrong.
     - ``stamps``: the source of either time, and how many of its stamps are missing, of the probes
       that were sent and that came.
     - ``uncertainty_ns``: expanded uncertainty (k = 2) of one delay value: the common-mode part and
@@ -56,6 +58,7 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
         "damaged_frames": counts.damaged_frames,
         "bound_ns": bound_ns,
         "delay_ns": metrics.distribution(delay),
+        "negative_delays": _negative(delay),
         "pdv_ns": metrics.distribution(metrics.pdv_ns(delay)),
         "ipdv_ns": metrics.distribution(metrics.ipdv_ns(delay, samples["seq"])),
         "send_lateness_ns": metrics.distribution(
@@ -84,6 +87,11 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
 
 def _count(mask: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(mask))
+
+
+def _negative(delay: NDArray[np.int64]) -> dict[str, int | None]:
+    below = delay[taken(delay) & (delay < 0)]
+    return {"count": int(below.size), "smallest_ns": int(below.min()) if below.size else None}
 
 
 def _lateness_source(measurement: Measurement) -> TxSource:

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hil.samples import accounting
-from hil.samples.measurement import Counts, Measurement, Window
+from hil.samples.measurement import Counts, Measurement, RxSource, TxSource, Window
 from hil.samples.table import Table
 from hil.samples.trailer_clock import fit_trailer_map
 from hil.traffic.budget import draw_up
 from hil.traffic.compile import Compiled
 from hil.traffic.flow import Flow
-from hil.traffic.sources import choose_timing, spoil_held_up, spoil_missing
+from hil.traffic.sources import (
+    choose_timing,
+    spoil_across_cards,
+    spoil_held_up,
+    spoil_missing,
+)
+from hil.traffic.stamping import Stamping, stamping
 from hil.wire import probe
 
 
@@ -41,17 +47,19 @@ def assemble(
     tapped = flow.rx.tap is not None
     clock_map = fit_trailer_map(sent, arrived, flow=number) if tapped else None
     port = run.receiver["ports"][flow.rx.name]
+    cards = stamping(flow, run.sender, run.receiver)
     samples, counts = accounting.join(
         planned,
         sent,
         arrived,
         flow=number,
         trailer_map=clock_map,
-        expected=accounting.Expected(rx=("trailer", "kernel") if tapped else ("kernel",)),
+        expected=_expected(tapped=tapped, cards=cards),
         ports=accounting.PortCounts(
             warmup_sent=run.sender["warm_up_sent"][number], foreign=port["foreign"]
         ),
     )
+    cards.bring_together(samples)
     timing = choose_timing(samples, counts)
     steps = _windows(run.receiver["clock"]["steps"])
     lost_here = _lost_here(flow, run)
@@ -59,6 +67,7 @@ def assemble(
     spoil_missing(samples, lost_here)
     if timing.rx == "trailer":
         spoil_held_up(samples, clock_map)
+    crossed = spoil_across_cards(samples, cards) if timing.tx == "hardware" else ()
     return Measurement(
         id=measurement_id(run.run, number),
         flow=flow.name,
@@ -71,14 +80,25 @@ def assemble(
         samples=samples,
         counts=counts,
         timing=timing,
-        budget=draw_up(flow, samples, timing, clock_map, run.receiver),
+        budget=draw_up(flow, samples, timing, (clock_map, cards), run.receiver),
         spoiled=(*steps, *lost_here),
         conditions=_conditions(flow, made, port, run)
+        | {"cards": cards.report()}
         | {"while_running": dict(run.seen[number]) if run.seen else {}, "memory": dict(run.memory)},
-        invalid=_invalid(flow, counts, port, run),
+        invalid=(*_invalid(flow, counts, port, run), *crossed),
         simulated=flow.simulated,
         complete=run.complete,
     )
+
+
+def _expected(*, tapped: bool, cards: Stamping) -> accounting.Expected:
+    """The sources whose missing stamps are counted: of a card once it has stamped warm-up frames.
+
+    A port without a tap or such a card owes no stamp of it.
+    """
+    tx: tuple[TxSource, ...] = ("kernel", "hardware") if cards.live else ("kernel",)
+    rx: tuple[RxSource, ...] = ("trailer", "kernel") if tapped else ("kernel",)
+    return accounting.Expected(tx=tx, rx=(*rx, "hardware") if cards.live else rx)
 
 
 def measurement_id(run: int, number: int) -> str:

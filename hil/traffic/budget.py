@@ -14,25 +14,42 @@ from hil.samples.table import SPOILED, Table, taken
 from hil.samples.trailer_clock import TrailerMap, observed_floor_ns
 from hil.traffic.flow import Flow
 from hil.traffic.sources import SAME_INSTANT_NS
+from hil.traffic.stamping import Stamping
 from hil.units import format_duration
 
 #: Half-widths of the error of a software stamp that was not calibrated, as assumed (JCGM 100 4.3).
 _VETH_NS: Final = 5_000
 _NIC_NS: Final = 50_000
 _HOP_NS: Final = 1_000
+_CARD_NS: Final = 1_000  # of a stamp of a network card: PHY and cable before it
 
 
 def draw_up(
     flow: Flow,
     samples: Table,
     timing: Timing,
-    clock_map: TrailerMap | None,
+    maps: tuple[TrailerMap | None, Stamping],
     receiver: Mapping[str, Any],
 ) -> Budget:
-    """The uncertainty budget of a run; `receiver` is the last report of its receiver process."""
-    rate_ns, words = _rate(samples, timing, float(receiver["clock"]["rate_ppm"]))
-    halves, sources = [rate_ns], [words]
+    """The uncertainty budget of a run; `receiver` is the last report of its receiver process.
+
+    `maps` say how a tap's clock and those of the network cards were brought together with others.
+    """
+    clock_map, cards = maps
     floor: NDArray[np.int64] | None = None
+    if timing.tx == "hardware":
+        half, words = _rate(samples, timing, cards.rate_ppm)
+        halves, sources = [half, cards.half_ns], [f"rate of the network card's clock: {words}"]
+        sources.append(
+            "both stamps by one clock of a network card"
+            if cards.one_clock
+            else f"two clocks of network cards mapped through the host's, each by readings before, "
+            f"during and after the run; together off by at most "
+            f"{format_duration(round(cards.half_ns))}"
+        )
+    else:
+        half, words = _rate(samples, timing, float(receiver["clock"]["rate_ppm"]))
+        halves, sources = [half], [f"rate of the host's clock: {words}"]
     if timing.rx == "trailer" and clock_map is not None:
         half, words = _mapped(flow, clock_map)
         halves.append(half)
@@ -59,12 +76,12 @@ def draw_up(
 
 def _rate(samples: Table, timing: Timing, rate_ppm: float) -> tuple[float, str]:
     """What the clock's rate does to the longest delay, and the words for it."""
+    other = "the host's clock" if timing.tx == "hardware" else "CLOCK_MONOTONIC_RAW"
     sent, received = samples[timing.tx_column], samples[timing.rx_column]
     known = taken(sent) & taken(received)
     longest = int(np.abs(received[known] - sent[known]).max()) if known.any() else 0
     return rate_ppm * 1e-6 * longest, (
-        f"rate of the host's clock: {rate_ppm:.2f} ppm against CLOCK_MONOTONIC_RAW, over the "
-        f"longest delay of {format_duration(longest)}"
+        f"{rate_ppm:.2f} ppm against {other}, over the longest delay of {format_duration(longest)}"
     )
 
 
@@ -94,13 +111,18 @@ def _floor(
 ) -> NDArray[np.int64]:
     """The per-sample error: calibrated on these ports, or else assumed; its words are added."""
     by_process = "user" in (timing.tx, timing.rx)
-    if flow.floor is not None and not by_process:
+    by_card = "hardware" in (timing.tx, timing.rx)
+    if flow.floor is not None and not by_process and (flow.floor.source == "hardware") == by_card:
         sources.append(flow.floor.words)
         if flow.floor.floor_ns.size:
             return flow.floor.floor_ns
-    half = _by_process_ns(receiver) if by_process else _assumed_ns(flow)
+    kind, half = "software", _assumed_ns(flow)
+    if by_process:
+        kind, half = "user", _by_process_ns(receiver)
+    elif by_card:
+        kind, half = "hardware", _CARD_NS
     sources.append(
-        f"floor: {'user' if by_process else 'software'} stamps, not calibrated on these ports; "
+        f"floor: {kind} stamps, not calibrated on these ports; "
         f"assumed off by at most {format_duration(half)} (type B)"
     )
     return np.array([half], np.int64)

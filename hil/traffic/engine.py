@@ -239,7 +239,10 @@ class _Session:
         while self._published and self._published[0][0] <= now - _SETTLED_NS:
             settled = max(settled, self._published.popleft()[1])
         waiting = ring.peek(settled, written)
-        done = taken(waiting["tx_kernel_ns"]) | ((waiting["flags"] & SEND_FAILED) != 0)
+        stamped = taken(waiting["tx_kernel_ns"])
+        if self.orders.cards:
+            stamped &= taken(waiting["tx_hardware_ns"])
+        done = stamped | ((waiting["flags"] & SEND_FAILED) != 0)
         settled += len(done) if done.all() else int(done.argmin())
         self._file("sent", ring.take(settled), Tally.add_sent)
 

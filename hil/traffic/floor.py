@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from hil.traffic.port import Port
 from hil.units import format_duration, format_size
 
 SCHEMA: Final = 1
+
+#: Whose stamps a floor may be the floor of.
+FloorSource = Literal["kernel", "hardware"]
 
 #: Why a floor of a veth is never used for anything else.
 VETH_SAYS_NOTHING: Final = (
@@ -57,11 +60,13 @@ class Floor:
     """A stored floor as found for two ports.
 
     `floor_ns` are sorted magnitudes for `hil.samples.measurement.Budget`, empty where the floor
-    was refused; `words` say where it comes from, or why it was refused.
+    was refused; `words` say where it comes from, or why it was refused. `source` is whose stamps
+    it is the floor of.
     """
 
     floor_ns: NDArray[np.int64]
     words: str
+    source: FloorSource = "kernel"
 
 
 def identity(port: Port) -> dict[str, Any]:
@@ -115,7 +120,15 @@ def path_of(tx: Port, rx: Port) -> Path:
     return Path(state) / "hil" / "floors" / f"{name}.json"
 
 
-def keep(tx: Port, rx: Port, size: int, floor_ns: NDArray[np.int64], at_ns: int) -> Path:
+def keep(
+    tx: Port,
+    rx: Port,
+    floor_ns: NDArray[np.int64],
+    *,
+    size: int,
+    at_ns: int,
+    source: FloorSource = "kernel",
+) -> Path:
     """File the floor from `tx` to `rx`, taken with packets of `size` bytes; returns the file.
 
     Raises: RigError when it cannot be written.
@@ -125,6 +138,7 @@ def keep(tx: Port, rx: Port, size: int, floor_ns: NDArray[np.int64], at_ns: int)
         "schema": SCHEMA,
         "at_ns": at_ns,
         "size": size,
+        "source": source,
         "tx": identity(tx),
         "rx": identity(rx),
         "floor_ns": np.sort(floor_ns).tolist(),
@@ -165,6 +179,7 @@ def stored(tx: Port, rx: Port) -> Floor | None:
         f"floor: calibrated on these very ports on {at}, {floor_ns.size:,} packets of {size} "
         f"through a store-and-forward hop or wire, median "
         f"{format_duration(int(floor_ns[floor_ns.size // 2]))}",
+        "hardware" if fields.get("source") == "hardware" else "kernel",
     )
 
 

@@ -40,6 +40,7 @@ from hil.samples.table import (
     UNREADABLE,
     Table,
     blank,
+    taken,
 )
 from hil.traffic.ring import Batch
 from hil.traffic.schedule import Offsets
@@ -99,6 +100,7 @@ class Matched:
     warm_up: int = 0
     pending: int = 0
     other_vlan: int = 0
+    warm_stamped: int = 0  #: of those, by the network card
 
 
 class Matcher:
@@ -149,10 +151,15 @@ class Matcher:
         rows["flags"] = flags[keep]
         if reading is not None:
             _note_trailers(rows, reading, keep)
+        warm_stamped = 0
+        if batch.card_ns is not None:
+            rows["rx_hardware_ns"] = batch.card_ns[keep]
+            warm_stamped = int(taken(batch.card_ns[warm]).sum())
         return Matched(
             rows,
             foreign=int(foreign.sum()),
             warm_up=int(warm.sum()),
+            warm_stamped=warm_stamped,
             pending=0 if batch.pending is None else int((batch.pending & keep).sum()),
             other_vlan=int((strays & keep).sum()),
         )

@@ -31,6 +31,7 @@ from hil.traffic.observation import observer_orders, points_of
 from hil.traffic.point import CANARY_BYTES
 from hil.traffic.port import Port
 from hil.traffic.schedule import Schedule, write_plan
+from hil.traffic.stamping import offered
 from hil.wire import ip
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
@@ -52,6 +53,7 @@ class Orders:
     observed: RowRing | None  #: where points look on
     compiled: tuple[Compiled, ...]
     lead_ns: int  #: the start of the warm-up before that of the schedule
+    cards: bool = False  #: whether cards are to stamp what is sent
 
 
 @contextmanager
@@ -117,6 +119,7 @@ def write_orders(
         observed = RowRing.create(directory / "observed", OBSERVED, capacity_for(most, 1, most))
     spoken = [(flow.tx, made.version) for flow, made in zip(flows, compiled, strict=True)]
     outlets = list(dict.fromkeys(spoken))
+    cards = offered(flows)
     sending = shared | {
         "capacity": sent.capacity,
         "templates": templates,
@@ -127,6 +130,7 @@ def write_orders(
                 "namespace": port.namespace,
                 "kind": port.kind,
                 "ethertype": ip.ETHERTYPE[version or 4],
+                "card": cards[port].transmit,
             }
             for port, version in outlets
         ],
@@ -141,20 +145,29 @@ def write_orders(
         "observers": observers,
         "observed_capacity": observed.capacity if observed is not None else 0,
         "watched": [
-            {"name": port.name, "interface": port.interface, "namespace": port.namespace}
-            for port in dict.fromkeys(each for flow in flows for each in (flow.tx, flow.rx))
+            {
+                "name": port.name,
+                "interface": port.interface,
+                "namespace": port.namespace,
+                "card": card.clock,
+            }
+            for port, card in cards.items()
         ],
     }
+    receives = {port.name: card.receive for port, card in cards.items()}
+    for inlet in receiving["ports"]:
+        inlet["card"] = receives.get(inlet["name"], False)
     for name, orders in (("sender", sending), ("receiver", receiving)):
         (directory / f"{name}.json").write_text(json.dumps(orders))
     return Orders(
-        directory / "receiver.json",
-        directory / "sender.json",
-        sent,
-        arrived,
-        observed,
-        compiled,
-        lead,
+        receiver=directory / "receiver.json",
+        sender=directory / "sender.json",
+        sent=sent,
+        arrived=arrived,
+        observed=observed,
+        compiled=compiled,
+        lead_ns=lead,
+        cards=any(card.transmit for card in cards.values()),
     )
 
 

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ from hil.errors import UsageError
 from hil.samples.planned import from_description
 from hil.samples.table import ARRIVED, OBSERVED
 from hil.traffic import linux
+from hil.traffic.card_ring import CardRing, CardStamps
+from hil.traffic.cards import Cards
 from hil.traffic.child import serve
 from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing, load_array
@@ -53,6 +56,7 @@ class _Inlet:
         self.warm_up = 0
         self.pending = 0
         self.other_vlan = 0
+        self.warm_stamped = 0
         self.frames = 0
         self.went_down = 0
         self._held: list[socket.socket] = []
@@ -63,6 +67,11 @@ class _Inlet:
         with linux.inside(order["namespace"]):
             try:
                 self.ring = ReceiveRing(order["interface"], program, widest, order["slots"])
+                self._card = None
+                if order["card"]:
+                    self._card = CardStamps(
+                        CardRing(order["interface"], program, widest, order["slots"])
+                    )
             except OSError as error:
                 raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
             for each in order["flows"]:
@@ -77,12 +86,15 @@ class _Inlet:
             batch = self.ring.take()
             if batch is None:
                 break
+            if self._card is not None:
+                batch = replace(batch, card_ns=self._card.of(batch))
             matched = self.matcher.match(batch, time.time_ns())
             lost += len(matched.rows) - arrived.append(matched.rows)
             self.foreign += matched.foreign
             self.warm_up += matched.warm_up
             self.pending += matched.pending
             self.other_vlan += matched.other_vlan
+            self.warm_stamped += matched.warm_stamped
             seen += len(batch.lengths)
             if len(batch.lengths) < MOST // 2:
                 break
@@ -199,6 +211,7 @@ class Receiver:
         self._drops = DropWatch(
             orders["watched"], {inlet.name: inlet.ring.dropped for inlet in self._inlets}
         )
+        self._cards = Cards(orders["watched"])
         self._overrun = 0
         self._finish = False
 
@@ -215,6 +228,7 @@ class Receiver:
             self._hear()
             self._rest(busy=self._turn() > 0)
         if self._lines.closed:
+            self._cards.close()
             return
         # A ring full is all that can have come by now; others may go on sending for ever.
         left = sum(port.ring.slots for port in self._ports)
@@ -223,12 +237,14 @@ class Receiver:
         self._watch(now=True)
         self._clock.finish()
         self._lines.send({"done": self._report()})
+        self._cards.close()
 
     def _watch(self, *, now: bool = False) -> None:
         """Look at the clocks and at what the host loses, if it is due or `now`."""
         monotonic = time.monotonic_ns()
         self._clock.look(monotonic, now=now)
         self._drops.look(monotonic, time.time_ns(), now=now)
+        self._cards.look(monotonic, now=now)
 
     def _turn(self) -> int:
         total = 0
@@ -273,6 +289,7 @@ class Receiver:
                     "warm_up": inlet.warm_up,
                     "checksum_pending": inlet.pending,
                     "other_vlan": inlet.other_vlan,
+                    "warm_stamped": inlet.warm_stamped,
                     "ring_drops": self._drops.ring_drops[inlet.name],
                     "went_down": inlet.went_down,
                     "lost_here": self._drops.windows(inlet.name, "ring", "rx"),
@@ -286,6 +303,7 @@ class Receiver:
             },
             "backlog": self._drops.windows("", "backlog"),
             "host": self._drops.report(),
+            "cards": self._cards.report(),
             "clock": self._clock.report(),
             "stalls": self._stalls.report(),
         }

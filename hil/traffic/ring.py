@@ -47,10 +47,13 @@ class Batch:
     kernel_ns: NDArray[np.int64]
     vlan: NDArray[np.int64] | None = None
     pending: NDArray[np.bool_] | None = None
+    card_ns: NDArray[np.int64] | None = None  #: the stamps of the network card, where it gives any
 
 
 class ReceiveRing:
     """The frames that arrive on an interface, as far as a filter lets them through."""
+
+    stamped_by = linux.TP_STATUS_TS_SOFTWARE  #: the source whose stamps a batch has
 
     def __init__(
         self, interface: str, program: Sequence[linux.Instruction], widest: int, slots: int
@@ -117,12 +120,17 @@ class ReceiveRing:
         else:
             places = np.minimum(net[:, None] + np.arange(width), rows.shape[1] - 1)
             payload = np.take_along_axis(rows, places, axis=1)
-        stamped = (heads[:, 0] & linux.TP_STATUS_TS_SOFTWARE) != 0
-        stamps = np.where(stamped, heads[:, 4] * 1_000_000_000 + heads[:, 5], NOT_TAKEN)
         pending = (heads[:, 0] & linux.TP_STATUS_CSUMNOTREADY) != 0
+        stamps = self.stamps(heads, self.stamped_by)
         return Batch(
             payload, lengths, captured, stamps, _vlan(heads), pending if pending.any() else None
         )
+
+    @staticmethod
+    def stamps(heads: NDArray[np.int64], taken_by: int) -> NDArray[np.int64]:
+        """The stamps of rows of struct tpacket2_hdr that one source took, a bit of their status."""
+        stamped = (heads[:, 0] & taken_by) != 0
+        return np.where(stamped, heads[:, 4] * 1_000_000_000 + heads[:, 5], NOT_TAKEN)
 
     def fault(self) -> int:
         """The pending error of the socket, 0 for none: ENETDOWN once the interface went down.

@@ -42,6 +42,7 @@ _APPLY_NS: Final = 60_000  # slack that storing a batch of stamps needs
 _APPLY: Final = 64  # stamps stored at once
 _DUE: Final = 48  # stamps outstanding before a busy sender stops to collect some
 _LAST_STAMPS_NS: Final = 100_000_000
+_CARD_NS: Final = 20_000_000  # after the kernel's last stamp, for those of the card
 _NUMBERS: Final = struct.Struct("<HQqqqqH")  # a row of SENT
 _HEAD: Final = struct.Struct(">IBBHQQq")
 _TAIL: Final = struct.Struct(">IHH")
@@ -79,10 +80,14 @@ class _Outlet:
         self.name: str = order["name"]
         self._order = order
         self._kernel = sent.rows["tx_kernel_ns"]
+        self._card = sent.rows["tx_hardware_ns"]
+        self.warm_stamped = 0  #: warm-up frames that the network card stamped
         self._began = False
         with linux.inside(order["namespace"]):
             self._namespace = linux.namespace_handle() if order["namespace"] else None
-            self.stamped = StampedSocket(self._open, self._store)
+            self.stamps_card = bool(order["card"])
+            store_card = self._store_card if self.stamps_card else None
+            self.stamped = StampedSocket(self._open, self._store, store_card)
         self._began = True
 
     def _open(self) -> socket.socket:
@@ -101,6 +106,14 @@ class _Outlet:
     def _store(self, rows: NDArray[np.int64], kernel: NDArray[np.int64]) -> None:
         known = kernel != 0
         self._kernel[rows[known]] = kernel[known]
+
+    def _store_card(self, rows: NDArray[np.int64], card: NDArray[np.int64]) -> None:
+        """The first stamp of a frame is that of the port; a card below it may stamp it again."""
+        ours = rows >= 0
+        self.warm_stamped += int((~ours).sum())
+        rows, first = np.unique(rows[ours], return_index=True)
+        missing = self._card[rows] == NOT_TAKEN
+        self._card[rows[missing]] = card[ours][first][missing]
 
 
 def _busy_share(schedule: Schedule, spin_ns: int) -> float:
@@ -154,9 +167,17 @@ class Sender:
                     "unreadable_stamps": sum(o.stamped.unreadable for o in self._outlets),
                     "repeated_stamps": sum(o.stamped.repeated for o in self._outlets),
                     "granted": self._granted,
+                    "warm_stamped": self._warm_stamped(),
                 }
             }
         )
+
+    def _warm_stamped(self) -> dict[str, int]:
+        """Warm-up frames that network cards stamped, by port; a port may have several outlets."""
+        found: dict[str, int] = {}
+        for outlet in self._outlets:
+            found[outlet.name] = found.get(outlet.name, 0) + outlet.warm_stamped
+        return found
 
     def _await_go(self) -> tuple[int, int] | None:
         while not self._lines.closed:
@@ -275,12 +296,15 @@ class Sender:
 
     def _collect_rest(self) -> None:
         """Wait a little for stamps that are still due, and store them all."""
-        deadline = time.monotonic_ns() + _LAST_STAMPS_NS
+        now = time.monotonic_ns()
+        deadline = now + _LAST_STAMPS_NS
+        least = now + (_CARD_NS if any(outlet.stamps_card for outlet in self._outlets) else 0)
         while True:
             for outlet in self._outlets:
                 outlet.stamped.drain()
             left = sum(outlet.stamped.outstanding for outlet in self._outlets)
-            if not left or time.monotonic_ns() > deadline:
+            now = time.monotonic_ns()
+            if (not left and now >= least) or now > deadline:
                 return
             time.sleep(0.001)
 

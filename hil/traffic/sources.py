@@ -9,32 +9,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples import accounting
-from hil.samples.measurement import Counts, Timing, Window
+from hil.samples.measurement import Counts, RxSource, Timing, TxSource, Window
 from hil.samples.table import SPOILED, Table, difference_ns, taken
 from hil.samples.trailer_clock import TrailerMap
+from hil.traffic.stamping import Stamping
+from hil.units import format_duration
 
 #: Two times of one instant of a frame may be this far apart; a frame that was held up on this host
 #: in between tells nothing about the network.
 SAME_INSTANT_NS: Final = 100_000
 
 _MOST_MISSING: Final = 0.5
+_CARD_SHARE: Final = 0.99
+_BEHIND_THE_CARDS: Final[tuple[RxSource, ...]] = ("trailer", "kernel")
 
 
 def choose_timing(samples: Table, counts: Counts) -> Timing:
-    """The best source of either time that the samples have: trailer, kernel, then user.
+    """The best source of either time that the samples have.
 
-    A source of which more than half of the times are missing is none.
+    A tap that states when a frame reached it goes before the network cards, these before a passive
+    tap, that before the kernel, and a process comes last. A source of which more than half of the
+    times are missing is none. Of the cards a hundredth may miss: which stamps a card leaves out is
+    not by chance but follows the load, and the kernel's are there.
     """
     came = samples["copies"] > 0
     left = taken(samples["tx_user_ns"])
     tx_kernel = int(taken(samples["tx_kernel_ns"])[left].sum()) * 2 > int(left.sum())
-    for source in ("trailer", "kernel"):
-        found = int(taken(samples[f"rx_{source}_ns"])[came].sum())
-        if counts.received and found > _MOST_MISSING * counts.received:
-            return Timing("kernel" if tx_kernel else "user", source)
+    sender: TxSource = "kernel" if tx_kernel or not left.any() else "user"
     if not counts.received:
-        return Timing("kernel" if tx_kernel or not left.any() else "user", "kernel")
-    return Timing("kernel" if tx_kernel else "user", "user")
+        return Timing(sender, "kernel")
+    stated = _share(samples["ingress_ns"], came) > _MOST_MISSING
+    carded = min(_share(samples[f"{way}_hardware_ns"], came) for way in ("tx", "rx"))
+    if carded >= _CARD_SHARE and not stated:
+        return Timing("hardware", "hardware")
+    for source in _BEHIND_THE_CARDS:
+        if _share(samples[f"rx_{source}_ns"], came) > _MOST_MISSING:
+            return Timing(sender, source)
+    return Timing(sender, "user")
+
+
+def _share(column: NDArray[np.int64], rows: NDArray[np.bool_]) -> float:
+    return float(taken(column[rows]).mean())
 
 
 def spoil_held_up(samples: Table, clock_map: TrailerMap | None) -> None:
@@ -54,6 +69,31 @@ def spoil_held_up(samples: Table, clock_map: TrailerMap | None) -> None:
         early = difference_ns(left, arrived)
         spoilt |= taken(early) & (early > SAME_INSTANT_NS)
     samples["flags"][spoilt] |= SPOILED
+
+
+def spoil_across_cards(samples: Table, cards: Stamping) -> tuple[str, ...]:
+    """Hold the stamps of the cards against the kernel's of the same frames; what voids the run.
+
+    The kernel's stamp is taken before the card's on the way out and after it on the way in, and
+    half of them within `SAME_INSTANT_NS`. A sample that has them the wrong way round by more is
+    flagged; where half of all are further apart, no stamp of the run can be trusted.
+    """
+    said: list[str] = []
+    for way, distance in (
+        ("sending", difference_ns(cards.tx_host_ns(samples), samples["tx_kernel_ns"])),
+        ("arrival", difference_ns(samples["rx_kernel_ns"], cards.rx_host_ns(samples))),
+    ):
+        known = taken(distance)
+        if not known.any():
+            continue
+        samples["flags"][known & (distance < -SAME_INSTANT_NS)] |= SPOILED
+        middle = int(np.median(distance[known]))
+        if abs(middle) > SAME_INSTANT_NS:
+            said.append(
+                f"half of the stamps of {way} by the network card and by the kernel are more than "
+                f"{format_duration(abs(middle))} apart, so at least one clock is wrong"
+            )
+    return tuple(said)
 
 
 def spoil_missing(samples: Table, windows: Sequence[Window]) -> None:

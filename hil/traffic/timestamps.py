@@ -11,6 +11,9 @@ failure, therefore, the next frame goes out on a socket whose counter is known t
 A frame keeps its wish to be stamped on its way through this host: a bridge, a VLAN or a bond below
 the port, or a hop in another namespace, each driver returns a stamp of its own under the same
 number. The first is the one of the port; what comes after it is counted and left out.
+
+Where the network card stamps too, its stamp comes as a message of its own under the same number,
+in the third of three times (SCM_TIMESTAMPING), usually after the kernel's and sometimes never.
 """
 
 from __future__ import annotations
@@ -40,19 +43,35 @@ BUFFER: Final = 32 << 20
 #: linux/errqueue.h); level and type are read as one 64-bit word.
 _STAMP: Final = np.dtype(
     {
-        "names": ["kind", "sec", "nsec", "kind2", "id"],
-        "formats": ["<u8", "<i8", "<i8", "<u8", "<u4"],
-        "offsets": [8, 16, 24, 72, 92],
+        "names": ["kind", "sec", "nsec", "card_sec", "card_nsec", "kind2", "id"],
+        "formats": ["<u8", "<i8", "<i8", "<i8", "<i8", "<u8", "<u4"],
+        "offsets": [8, 16, 24, 48, 56, 72, 92],
         "itemsize": _CONTROL,
     }
 )
 
 
-def arm(sock: socket.socket) -> None:
-    """Switch transmit stamps on and set the kernel's frame counter to 0."""
+_Store = Callable[[NDArray[np.int64], NDArray[np.int64]], None]
+
+
+def arm(sock: socket.socket, *, card: bool = False) -> None:
+    """Switch transmit stamps on, those of the card too, and set the frame counter to 0."""
     flags = linux.SOF_TX_SOFTWARE | linux.SOF_SOFTWARE | linux.SOF_OPT_TSONLY
+    if card:
+        flags |= linux.SOF_TX_HARDWARE | linux.SOF_RAW_HARDWARE | linux.SOF_OPT_TX_SWHW
     sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags)
     sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags | linux.SOF_OPT_ID)
+
+
+def by_the_card(
+    control: NDArray[np.uint8],
+) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.int64]]:
+    """Which messages, shape (n, 128), hold a stamp of the network card; their numbers and times."""
+    stamps = control.view(_STAMP)[:, 0]
+    found = (stamps["card_sec"] != 0) & (stamps["kind"] == _TIMESTAMPING)
+    found &= stamps["kind2"] == _TX_TIMESTAMP
+    mine = stamps[found]
+    return found, mine["id"], mine["card_sec"] * 1_000_000_000 + mine["card_nsec"]
 
 
 class _Counted:
@@ -70,15 +89,17 @@ class _Counted:
 class StampedSocket:
     """Sends frames of one port and collects the kernel's stamps of them.
 
-    `store(rows, kernel_ns)` is handed the stamps. `send(frame)` is the current socket's own method.
+    `store(rows, kernel_ns)` is handed the stamps, `store_card(rows, card_ns)` those of the network
+    card, where it is to stamp. `send(frame)` is the current socket's own method.
     """
 
     def __init__(
         self,
         opened: Callable[[], socket.socket],
-        store: Callable[[NDArray[np.int64], NDArray[np.int64]], None],
+        store: _Store,
+        store_card: _Store | None = None,
     ) -> None:
-        self._opened, self._store = opened, store
+        self._opened, self._store, self._store_card = opened, store, store_card
         self._retired: list[_Counted] = []
         self._control = np.zeros((_HELD, _CONTROL), np.uint8)
         self._owner = np.zeros(_HELD, object)
@@ -94,7 +115,7 @@ class StampedSocket:
 
     def _fresh(self) -> _Counted:
         sock = self._opened()
-        arm(sock)
+        arm(sock, card=self._store_card is not None)
         linux.deep_receive_buffer(sock, BUFFER)
         return _Counted(sock)
 
@@ -119,7 +140,7 @@ class StampedSocket:
             self._now = self._fresh()
             self.send = self._now.sock.send
         else:
-            arm(now.sock)
+            arm(now.sock, card=self._store_card is not None)
 
     @property
     def held(self) -> int:
@@ -134,7 +155,8 @@ class StampedSocket:
     def collect(self) -> int:
         """Take a batch of stamps from the kernel without looking at them; returns how many."""
         for counted in (*self._retired, self._now):
-            if counted.sent > counted.seen and (got := self._read(counted)):
+            due = counted.sent > counted.seen or self._store_card is not None
+            if due and (got := self._read(counted)):
                 return got
         return 0
 
@@ -156,6 +178,9 @@ class StampedSocket:
             if got == 0 or code in (errno.EAGAIN, errno.EINTR):
                 return 0
             raise OSError(code, os.strerror(code))
+        everything = int(got)
+        if self._store_card is not None:
+            got = self._divide(counted, start, everything)
         self._owner[start : start + got] = counted
         numbers = self._control[start : start + got].view(_STAMP)["id"][:, 0].tolist()
         first = 0
@@ -169,7 +194,16 @@ class StampedSocket:
         self.outstanding -= first
         self.repeated += int(got) - first
         self._held += got
-        return int(got)
+        return everything
+
+    def _divide(self, counted: _Counted, start: int, got: int) -> int:
+        """Store the card's stamps at once; returns how many of the kernel's there are to hold."""
+        by_card, numbers, card_ns = by_the_card(self._control[start : start + got])
+        if len(numbers) and self._store_card is not None:
+            self._store_card(counted.rows[numbers & np.uint32(_SLOTS - 1)], card_ns)
+        rest = self._control[start : start + got][~by_card]
+        self._control[start : start + len(rest)] = rest
+        return len(rest)
 
     def apply(self, limit: int = _HELD) -> None:
         """Store up to `limit` of the stamps collected, the newest first."""

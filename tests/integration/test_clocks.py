@@ -36,3 +36,14 @@ def test_packets_that_this_host_refused_are_bracketed_and_no_loss_of_the_network
     assert found["invalid"] == []
     assert found["counters"]["rx_dropped"]["far/v1"] >= found["lost"]
     assert any("that had arrived at far/v1" in why for why in found["why"])
+
+
+def test_a_port_whose_card_stamps_nothing_is_measured_by_the_kernel_all_the_same() -> None:
+    found = on_stage("asked_for_cards")
+    assert found["refused"], "SIOCSHWTSTAMP is refused, and that is not fatal"
+    assert found["sent"] == [row for row in range(40) if row % 10]
+    assert found["stamped"] == found["sent"], "each row has its own stamp, also after a failed send"
+    assert found["in_order"]
+    assert found["arrived"] == len(found["sent"])
+    assert found["kernel_missing"] == 0
+    assert found["by_card"] == []

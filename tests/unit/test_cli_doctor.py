@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hil.cli.doctor import Finding, _privileges, table
+from hil.cli.doctor import Finding, _privileges, stamps, table
 from hil.drivers.registry import Registry
 from hil.testbed import Testbed, load
+from hil.traffic.hardware import NOTHING, Capability
 
 
 def bench(tmp_path: Path, launcher: str) -> Testbed:
@@ -45,3 +46,12 @@ def test_a_launcher_that_gives_what_is_needed_is_good(tmp_path: Path) -> None:
     )
     (tmp_path / "launcher").chmod(0o755)
     assert _privileges(bench(tmp_path, f"[{tmp_path}/launcher]")).grade == "good"
+
+
+def test_stamps_of_a_card_are_shown_as_not_yet_run_on_hardware() -> None:
+    assert "by the kernel" in stamps("mec", NOTHING).found
+    finding = stamps("mec", Capability(transmit=True, receive=True, clock=4_095))
+    assert finding.grade == "note"
+    assert "TX and RX, clock /dev/ptp4095" in finding.found
+    assert "not yet run on hardware" in finding.cure
+    assert "/dev/ptp4095 cannot be read here" in finding.cure

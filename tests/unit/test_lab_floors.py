@@ -102,7 +102,7 @@ def test_the_floor_is_the_whole_delay_as_magnitudes() -> None:
         ({"counts": counts(3, lost=1, received=2)}, "1 were lost"),
         ({"counts": counts(3, duplicated=2)}, "2 duplicated"),
         ({"invalid": ("the ring overflowed",)}, "the ring overflowed"),
-        ({"timing": Timing("user", "kernel")}, "no stamps on one of the ports"),
+        ({"timing": Timing("user", "kernel")}, "neither kernel nor card gave stamps"),
         ({"complete": False}, "no floor"),
     ],
 )

@@ -44,6 +44,14 @@ def measured(delays: list[int | None], timing: Timing | None = None) -> Measurem
     )
 
 
+def test_negative_delays_are_counted_and_never_clipped() -> None:
+    summary = summarise(measured([5 * MS, -3_000, None, -200, 2 * MS]))
+    assert summary["negative_delays"] == {"count": 2, "smallest_ns": -3_000}
+    assert summary["delay_ns"]["min"] == -3_000
+    none = summarise(measured([5 * MS, None]))["negative_delays"]
+    assert none == {"count": 0, "smallest_ns": None}
+
+
 def test_the_object_holds_what_a_reader_of_hil_measure_needs() -> None:
     summary = summarise(measured([5 * MS, None, None, 9 * MS, 2 * MS]), bound_ns=8 * MS)
     assert {name: summary[name] for name in ("sent", "received", "lost", "late", "corrupted")} == {

@@ -62,6 +62,7 @@ def home(**changes: Any) -> Taken:
         "frames": COUNT,
         "foreign": 3,
         "warm_up": 20,
+        "warm_stamped": 0,
         "ring_drops": 0,
         "went_down": 0,
         "lost_here": [],
@@ -77,6 +78,7 @@ def home(**changes: Any) -> Taken:
             "unreadable_stamps": 0,
             "repeated_stamps": 0,
             "granted": {},
+            "warm_stamped": {"tx": 0},
         },
         "receiver": {
             "ports": {"rx": port_report},
@@ -86,6 +88,11 @@ def home(**changes: Any) -> Taken:
             "lost_on_the_way_out": {"tx": []},
             "backlog": [],
             "host": {},
+            "cards": {
+                "clock_of": {},
+                "refused": {},
+                "clocks": {"readings": {}, "refused": {}},
+            },
         },
         "host": {},
     }
@@ -259,3 +266,104 @@ def test_a_run_in_which_nothing_came_is_a_measurement_of_loss() -> None:
     found = measured(sent(), arrived()[:0], tap="hil")
     assert found.counts.lost == COUNT
     assert (found.timing.tx, found.timing.rx) == ("kernel", "kernel")
+
+
+# Stamps of network cards: rows as a run on two of them would bring them home.
+
+CARD_A, CARD_B = 12_345_000_000, -98_765_000_000  #: the cards' clocks less the host's
+SKEW = 20e-6  #: how much faster the second one runs
+
+
+def card_b(host_ns: Any) -> Any:
+    gained = np.rint(SKEW * (host_ns - START)).astype(np.int64)
+    return host_ns + CARD_B + gained
+
+
+def carded(clock_of: dict[str, int], **changes: Any) -> Taken:
+    """A run both of whose ports have stamping cards; each clock was read before, during, after."""
+    run = home()
+    at = [START - 10**9, START + 10**8, START + 10**9]
+    readings = {
+        "0": [[t + CARD_A, t, 800] for t in at],
+        "1": [[int(card_b(np.int64(t))), t, 800] for t in at],
+    }
+    run.receiver["cards"].update(
+        {"clock_of": clock_of, "clocks": {"readings": readings, "refused": {}}} | changes
+    )
+    run.receiver["ports"]["rx"]["warm_stamped"] = 20
+    run.sender["warm_stamped"]["tx"] = 20
+    return run
+
+
+def card_rows(same: bool) -> tuple[Any, Any]:
+    """On the wire 400 ns after the kernel's stamp of sending, and 6 us before that of arrival."""
+    left, came = sent(), arrived()
+    left["tx_hardware_ns"] = left["tx_kernel_ns"] + 400 + CARD_A
+    on_the_host = came["rx_kernel_ns"] - 6_000
+    came["rx_hardware_ns"] = on_the_host + CARD_A if same else card_b(on_the_host)
+    return left, came
+
+
+def test_two_ports_of_one_card_need_no_map() -> None:
+    run = carded({"tx": 0, "rx": 0})
+    run.receiver["cards"]["clocks"]["readings"] = {}
+    found = measured(*card_rows(same=True), run=run)
+    assert (found.timing.tx, found.timing.rx) == ("hardware", "hardware")
+    assert set(found.delay_ns.tolist()) == {DELAY - 1_400}
+    assert found.counts.tx_missing == {"kernel": 0, "hardware": 0}
+    assert "one clock of a network card" in " ".join(found.budget.sources)
+
+
+def test_two_cards_are_mapped_and_the_map_is_an_uncertainty() -> None:
+    found = measured(*card_rows(same=False), run=carded({"tx": 0, "rx": 1}))
+    assert (found.timing.tx, found.timing.rx) == ("hardware", "hardware")
+    assert np.abs(found.delay_ns - (DELAY - 1_400)).max() <= 2
+    assert found.budget.common_mode_ns >= 800
+    assert found.invalid == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda run: run.receiver["ports"]["rx"].update(warm_stamped=0), "no warm-up frame"),
+        (lambda run: run.sender["warm_stamped"].update(tx=0), "no warm-up frame"),
+        (
+            lambda run: run.receiver["cards"]["clocks"]["readings"].pop("1"),
+            "could not be compared",
+        ),
+        (lambda run: run.receiver["cards"]["clock_of"].pop("rx"), "offer no stamps"),
+    ],
+)
+def test_cards_that_cannot_be_trusted_leave_the_kernels_stamps(change: Any, why: str) -> None:
+    run = carded({"tx": 0, "rx": 1})
+    change(run)
+    left, came = card_rows(same=False)
+    if "no warm-up" in why or "offer" in why:
+        left["tx_hardware_ns"] = came["rx_hardware_ns"] = NOT_TAKEN
+    found = measured(left, came, run=run)
+    assert (found.timing.tx, found.timing.rx) == ("kernel", "kernel")
+    assert why in found.conditions["cards"]["unused"]
+
+
+def test_a_card_that_stamps_only_some_frames_is_counted_and_not_used() -> None:
+    left, came = card_rows(same=True)
+    left["tx_hardware_ns"][::20] = NOT_TAKEN
+    found = measured(left, came, run=carded({"tx": 0, "rx": 0}))
+    assert found.timing.tx == "kernel"
+    assert found.counts.tx_missing == {"kernel": 0, "hardware": COUNT // 20}
+
+
+def test_sources_that_disagree_on_an_instant_void_the_run() -> None:
+    left, came = card_rows(same=True)
+    left["tx_hardware_ns"] += 300_000
+    (reason,) = measured(left, came, run=carded({"tx": 0, "rx": 0})).invalid
+    assert "sending" in reason
+    assert "apart" in reason
+
+
+def test_a_frame_on_the_wire_before_it_was_sent_is_spoiled() -> None:
+    left, came = card_rows(same=True)
+    left["tx_hardware_ns"][7] -= 500_000
+    found = measured(left, came, run=carded({"tx": 0, "rx": 0}))
+    assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [7]
+    assert found.invalid == ()

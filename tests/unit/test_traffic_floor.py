@@ -30,7 +30,7 @@ AT_NS = 1_764_000_000_000_000_000
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return floor.keep(LOOPBACK, THERE, 128, np.array([900, 700, 800]), AT_NS)
+    return floor.keep(LOOPBACK, THERE, np.array([900, 700, 800]), size=128, at_ns=AT_NS)
 
 
 def test_a_floor_is_found_again_sorted_with_its_history(kept: Path, tmp_path: Path) -> None:

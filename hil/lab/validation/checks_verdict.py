@@ -206,7 +206,7 @@ def a_floor_is_of_its_own_ports() -> None:
         before = os.environ.get("XDG_STATE_HOME")
         os.environ["XDG_STATE_HOME"] = state
         try:
-            path = floor.keep(other, other, 128, np.array([900]), _START)
+            path = floor.keep(other, other, np.array([900]), size=128, at_ns=_START)
             text = path.read_text("utf-8").replace('"driver": "e1000"', '"driver": "veth"')
             Path(path).write_text(text, "utf-8")
             found = floor.stored(other, other)
