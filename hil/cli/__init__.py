@@ -100,6 +100,8 @@ def measure(
     bound: Annotated[str | None, typer.Option(help="Judge the delay against it.")] = None,
     share: Annotated[float | None, typer.Option(help="Share that must keep the bound.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory that keeps the samples.")] = None,
+    observe: Annotated[list[str] | None, typer.Option(help="A port on the way; repeat it.")] = None,
+    canary: Annotated[list[str] | None, typer.Option(help="Where to search; repeat it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
     """Measure once between two ports, or to a reflector and back, without pytest."""
@@ -120,6 +122,8 @@ def measure(
             bound=bound,
             share=share,
             out=out,
+            observe=tuple(observe) if observe else None,
+            canary=tuple(canary or ()),
             json=json,
         )
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hil.cli import far_end
+from hil.cli import far_end, observing
 from hil.errors import HilError, RigError, UsageError
 from hil.units import format_duration, format_share, format_size, parse_duration, parse_size
 from hil.verdict import ExitCode, Verdict, exit_code
@@ -57,7 +57,9 @@ class Options:
     """The command line: texts with units, as given; None where not given.
 
     `tx` and `rx` are ports of the testbed, ``IFACE``, or ``NETNS/IFACE``; `reflector` stands in
-    place of `rx`. `out` is a directory that keeps the samples.
+    place of `rx`. `out` is a directory that keeps the samples. `observe` are points on the way in
+    the order of uplink, where None those of the testbed's route; `canary` places that are searched
+    for what only these packets hold.
     """
 
     tx: str
@@ -73,6 +75,8 @@ class Options:
     share: float | None = None
     json: bool = False
     out: Path | None = None
+    observe: tuple[str, ...] | None = None
+    canary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,8 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         interval_ns=request.interval_ns,
         floor=stored(tx, rx) if far is None else None,
         simulated=bench is not None and bench.world is not None,
+        through=observing.points(bench, (options.tx, options.rx), options.observe),
+        search=observing.search(bench, options.rx, options.canary),
     )
     if bench is not None:
         from hil.lab.safety import permit
@@ -377,10 +383,10 @@ def _conclude(
 
 def _invalid_reasons(measurement: Measurement, bound_ns: int | None) -> list[str]:
     """Why there is no claim at all, one sentence each."""
-    from hil.judge.evidence import MOST_BRACKETED, evidence, implausible
+    from hil.judge.evidence import MOST_BRACKETED, evidence, implausible, preconditions
 
     seen = evidence(measurement, None, bound_ns or 0)
-    reasons = [*measurement.invalid, *implausible(measurement, seen)]
+    reasons = [*measurement.invalid, *implausible(measurement, seen), *preconditions(measurement)]
     if not seen.n:
         reasons.append("nothing was measured")
     elif float(seen.bracketed.mean()) > MOST_BRACKETED:
@@ -445,6 +451,7 @@ def _print_table(
         values = [_time(summary[column][name]) for column in columns]
         grid.add_row(name, values[0], limits.get(name, ""), *values[1:])
     console.print(grid)
+    observing.show(console, summary)
     stamps = summary["stamps"]
     console.print(
         f"n = {summary['received']:,}; times: {stamps['tx']['source']} at sending "

@@ -131,6 +131,15 @@ def _was_offered(rows: Samples, *, framed: bool) -> Flags:
     return np.asarray(seen)
 
 
+def preconditions(measurement: Measurement) -> list[str]:
+    """Which preconditions of the promise were seen not to hold, one sentence each.
+
+    A promise is one of a QoS flow: packets that travelled in another one testify nothing of it.
+    """
+    wrong = (measurement.conditions.get("qos") or {}).get("wrong")
+    return [str(wrong)] if wrong else []
+
+
 def implausible(measurement: Measurement, seen: Evidence) -> list[str]:
     """Why the samples cannot be what they say they are, one sentence each."""
     rows, counts = measurement.samples, measurement.counts

@@ -25,6 +25,7 @@ class Reason(enum.StrEnum):
     CUT_SHORT = "cut short"
     INSTRUMENT = "instrument"
     IMPLAUSIBLE = "implausible samples"
+    PRECONDITION = "outside its preconditions"
     WRONG_TRAFFIC = "not the traffic of the requirement"
     BRACKETED = "too many bracketed"
     UNFIT = "time source unfit"

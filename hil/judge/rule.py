@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from hil.judge.event import events_of, judge_events, judge_goodput
-from hil.judge.evidence import MOST_BRACKETED, Evidence, evidence, implausible
+from hil.judge.evidence import (
+    MOST_BRACKETED,
+    Evidence,
+    evidence,
+    implausible,
+    preconditions,
+)
 from hil.judge.finding import NOTHING, Finding, verdict
 from hil.judge.judgement import Judgement, Reason
 from hil.judge.offered import contradictions, off_grid_share
@@ -236,6 +242,13 @@ def _void_side(case: _Case, measurement: Measurement, seen: Evidence) -> tuple[R
         return Reason.IMPLAUSIBLE, "; ".join(faults)
     if case.traffic is not None and (wrong := contradictions(measurement, case.traffic)):
         return Reason.WRONG_TRAFFIC, f"the traffic offered has {'; '.join(wrong)}"
+    return _unclaimable(measurement, seen)
+
+
+def _unclaimable(measurement: Measurement, seen: Evidence) -> tuple[Reason, str] | None:
+    """What leaves no claim though the instrument and the traffic were as they should be."""
+    if unmet := preconditions(measurement):
+        return Reason.PRECONDITION, "; ".join(unmet)
     part = float(seen.bracketed.mean())
     if part > MOST_BRACKETED:
         return Reason.BRACKETED, (
@@ -281,6 +294,7 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         "timing": [measurement.timing.tx, measurement.timing.rx],
         **({"against": case.against.id} if case.against is not None else {}),
         **_offered_words(case.seen),
+        **_qos_words(measurement),
         **finding.details,
         **({"wire": wire} if wire else {}),
         **({"warnings": said} if said else {}),
@@ -315,6 +329,11 @@ def _judgement(case: _Case, finding: Finding, word: Verdict, reason: Reason) -> 
         simulated=measurement.simulated,
         details=details,
     )
+
+
+def _qos_words(measurement: Measurement) -> dict[str, Any]:
+    qos = measurement.conditions.get("qos")
+    return {"qos_flow": qos["words"]} if qos else {}
 
 
 def _offered_words(seen: Evidence) -> dict[str, Any]:

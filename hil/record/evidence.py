@@ -27,6 +27,7 @@ from hil.samples.measurement import (
     TxSource,
     Window,
 )
+from hil.samples.sightings import Sighting
 
 if TYPE_CHECKING:
     from hil.judge import Judgement
@@ -90,7 +91,10 @@ def judgement_line(judgement: Judgement, nodeid: str | None) -> JudgementLine:
 
 
 def measurement_of(
-    line: MeasurementLine, samples: Samples, floor_ns: NDArray[np.int64] | None = None
+    line: MeasurementLine,
+    samples: Samples,
+    floor_ns: NDArray[np.int64] | None = None,
+    sightings: tuple[Sighting, ...] = (),
 ) -> Measurement:
     """The measurement a line was written from, as far as the record and the samples hold it.
 
@@ -128,6 +132,7 @@ def measurement_of(
         invalid=line.invalid,
         simulated=line.simulated,
         complete=line.complete,
+        sightings=sightings,
     )
 
 

@@ -33,7 +33,7 @@ from hil.record.schema import (
     TestLine,
 )
 from hil.record.writer import Record
-from hil.samples import floor, store
+from hil.samples import floor, passing, store
 from hil.samples.measurement import Measurement
 from hil.targets import Plan, Profile
 from hil.targets.target import LevelTarget, SpanTarget
@@ -230,7 +230,7 @@ class _Evidence:
             whole = floor.unpacked(metadata)
             if whole is None and len(line.budget.floor) > 1:
                 self._note(f"{name}: of its floor only some points are on record")
-            return measurement_of(line, samples, whole)
+            return measurement_of(line, samples, whole, passing.read_sightings(path, samples))
         except (OSError, ValueError) as error:
             self._fault(f"{path} cannot be read: {error}")
             return None

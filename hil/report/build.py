@@ -11,7 +11,7 @@ from hil.record.directory import RunDirectory, write_whole
 from hil.record.evidence import measurement_of
 from hil.record.reader import Run, read
 from hil.report import allure, card, html, junit
-from hil.samples import store
+from hil.samples import passing, store
 from hil.samples.measurement import Measurement
 
 
@@ -98,7 +98,9 @@ def _measurement(directory: RunDirectory, run: Run, name: str) -> tuple[Measurem
     if line is None or line.samples is None:
         return None, ""
     try:
-        samples = store.load(directory.path / line.samples.path)
-        return measurement_of(line, samples), ""
+        path = directory.path / line.samples.path
+        samples = store.load(path)
+        seen = passing.read_sightings(path, samples)
+        return measurement_of(line, samples, sightings=seen), ""
     except (OSError, ValueError) as error:
         return None, f"cards of {name} are without drawings: {error}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hil.report import figures
+from hil.report import figures, segments
 from hil.report.drawing import drawings
 from hil.report.markup import Child, Markup, tag
 from hil.report.page import SIMULATED, page, rows, tile, word
@@ -58,6 +58,7 @@ def render(
         SIMULATED if judgement.simulated else None,
         _head(judgement, measurement, title),
         _drawn(judgement, measurement, against),
+        segments.table(judgement, measurement) if measurement is not None else None,
         _numbers(judgement, measurement),
         kind="card",
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hil.samples import metrics, outages
 from hil.samples.measurement import Measurement, TxSource
+from hil.samples.segments import segments
 from hil.samples.table import CLOCK_OF, SEND_FAILED, taken
 
 #: The share at which the uncertainty of one delay value is stated, that of k = 2 (JCGM 100).
@@ -31,6 +32,7 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
     - ``uncertainty_ns``: expanded uncertainty (k = 2) of one delay value: the common-mode part and
       the floor's quantile together, None without a floor. ``uncertainty`` has the parts.
     - ``loss_runs``: how many runs of packets that did not come, and the longest.
+    - ``segments``: as `hil.samples.segments`; None where no point looked on.
     - ``duration_ns``: from the first sending to the last.
     """
     samples, timing, counts = measurement.samples, measurement.timing, measurement.counts
@@ -78,6 +80,7 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
             "sources": list(measurement.budget.sources),
         },
         "loss_runs": {"count": int(lost.size), "longest": int(lost.max()) if lost.size else 0},
+        "segments": segments(measurement, bound_ns=bound_ns),
         "interval_ns": measurement.interval_ns,
         "duration_ns": _duration_ns(measurement),
         "complete": measurement.complete,

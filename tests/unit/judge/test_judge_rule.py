@@ -75,6 +75,20 @@ TABLE: list[tuple[str, dict[str, Any], Plan, str, Reason]] = [
         Reason.INSTRUMENT,
     ),
     (
+        "one packet in another QoS flow",
+        {"count": 1000, "conditions": {"qos": {"words": "1 of 9", "wrong": "QFI 1, not 3"}}},
+        Plan.SMOKE,
+        "INVALID",
+        Reason.PRECONDITION,
+    ),
+    (
+        "the QoS flow not observed",
+        {"count": 1000, "conditions": {"qos": {"words": "QFI not observed", "wrong": None}}},
+        Plan.SMOKE,
+        "INCONCLUSIVE",
+        Reason.DEMONSTRATED,
+    ),
+    (
         "too many spoiled",
         {"count": 1000, "spoiled": range(11)},
         Plan.SMOKE,
