@@ -57,9 +57,8 @@ class Options:
     """The command line: texts with units, as given; None where not given.
 
     `tx` and `rx` are ports of the testbed, ``IFACE``, or ``NETNS/IFACE``; `reflector` stands in
-    place of `rx`. `out` is a directory that keeps the samples. `observe` are points on the way in
-    the order of uplink, where None those of the testbed's route; `canary` places that are searched
-    for what only these packets hold.
+    place of `rx`. `out` is a directory that keeps the samples. `observe` are points on the way and
+    `canary` places to search (`hil.cli.observing`).
     """
 
     tx: str
@@ -448,7 +447,7 @@ def _print_table(
         grid.add_column(title, justify="right")
     limits = _limits(measurement)
     for name in summary["delay_ns"]:
-        values = [_time(summary[column][name]) for column in columns]
+        values = [observing.time_words(summary[column][name]) for column in columns]
         grid.add_row(name, values[0], limits.get(name, ""), *values[1:])
     console.print(grid)
     observing.show(console, summary)
@@ -457,7 +456,7 @@ def _print_table(
         f"n = {summary['received']:,}; times: {stamps['tx']['source']} at sending "
         f"({stamps['tx']['missing']} missing), {stamps['rx']['source']} at receipt "
         f"({stamps['rx']['missing']} missing); uncertainty "
-        f"{_time(summary['uncertainty_ns'])} (k = 2)"
+        f"{observing.time_words(summary['uncertainty_ns'])} (k = 2)"
     )
     said = [f"  {each}" for each in summary["uncertainty"]["sources"]]
     for each in (*said, *far_end.ways_words(summary["conditions"])):
@@ -480,10 +479,6 @@ def _print_table(
         console.print(f"samples: {options.out / measurement.id}.parquet", markup=False)
 
 
-def _time(value: int | None) -> str:
-    return "-" if value is None else format_duration(value)
-
-
 def _limits(measurement: Measurement) -> dict[str, str]:
     """The confidence interval of each percentile of the delay, by order statistics."""
     import numpy as np
@@ -498,5 +493,5 @@ def _limits(measurement: Measurement) -> dict[str, str]:
     for name, share in metrics.PERCENTILES.items():
         if known.size and quantile.supported(known.size, share):
             low, high = quantile.interval(known, share, _CONFIDENCE)
-            found[name] = f"{_time(low)} to {_time(high)}"
+            found[name] = f"{observing.time_words(low)} to {observing.time_words(high)}"
     return found

@@ -90,7 +90,7 @@ def grid(split: Mapping[str, Any]) -> Any:
         table.add_column(title, justify="right")
     for part in split["segments"]:
         delay = part["delay_ns"]
-        cells = [_time(delay[name]) for name in ("p50", "p99", "max")]
+        cells = [time_words(delay[name]) for name in ("p50", "p99", "max")]
         cells.append(f"{part['n']:,}")
         cells += [_share(part[name]) for name in ("violating", "on_time")] if judged else []
         table.add_row(f"{part['from']} -> {part['to']}", *cells)
@@ -115,7 +115,8 @@ def sentences(split: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _time(value: int | None) -> str:
+def time_words(value: int | None) -> str:
+    """A time with its unit, or a dash."""
     return "-" if value is None else format_duration(value)
 
 

@@ -20,7 +20,7 @@ def seen(*qfis: int, warm: int = 2) -> Table:
 
 
 def shown(rows: Table, **changes: Any) -> Any:
-    asked = {"point": "n3", "fiveqi": 82, "expected_qfi": 3} | changes
+    asked: dict[str, Any] = {"point": "n3", "fiveqi": 82, "expected_qfi": 3} | changes
     return qos_shown(rows, **asked)
 
 
