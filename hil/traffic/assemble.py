@@ -54,7 +54,7 @@ def assemble(
         arrived,
         flow=number,
         trailer_map=clock_map,
-        expected=_expected(tapped=tapped, cards=cards),
+        expected=_expected(stamped=flow.stamped, tapped=tapped, cards=cards),
         ports=accounting.PortCounts(
             warmup_sent=run.sender["warm_up_sent"][number], foreign=port["foreign"]
         ),
@@ -91,12 +91,14 @@ def assemble(
     )
 
 
-def _expected(*, tapped: bool, cards: Stamping) -> accounting.Expected:
+def _expected(*, stamped: bool, tapped: bool, cards: Stamping) -> accounting.Expected:
     """The sources whose missing stamps are counted: of a card once it has stamped warm-up frames.
 
-    A port without a tap or such a card owes no stamp of it.
+    A port without a tap or such a card owes no stamp of it, and load that goes unstamped owes none
+    of its sending.
     """
     tx: tuple[TxSource, ...] = ("kernel", "hardware") if cards.live else ("kernel",)
+    tx = tx if stamped else ()
     rx: tuple[RxSource, ...] = ("trailer", "kernel") if tapped else ("kernel",)
     return accounting.Expected(tx=tx, rx=(*rx, "hardware") if cards.live else rx)
 
@@ -150,6 +152,7 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "refused": run.sender["refused"],
             "unreadable_stamps": run.sender["unreadable_stamps"],
             "repeated_stamps": run.sender["repeated_stamps"],
+            "stamped": flow.stamped,
         },
         "receiver": {
             "frames": port["frames"],

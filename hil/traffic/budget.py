@@ -65,6 +65,11 @@ def draw_up(
             "both ports are ends of one veth pair: both stamps fall inside one send call, so the "
             "delay is an artefact of the host and not a transport delay"
         )
+    if not flow.stamped:
+        sources.append(
+            "background load, sent without stamps of the kernel: a time of sending is that of the "
+            "process, one for all packets handed over together"
+        )
     if floor is None:
         floor = _floor(flow, timing, receiver, sources)
     return Budget(

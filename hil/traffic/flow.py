@@ -32,7 +32,8 @@ class Flow:
     checksums with them; None decides by whether there is a next hop. `floor` is the stored floor of
     these ports in this direction, None where there is none (`hil.traffic.floor.stored`). `through`
     are points on the way, in the order in which uplink passes them, and `search` says where to look
-    for the flow's canary.
+    for the flow's canary. `stamped` is False for background load: its packets are numbered and
+    counted like any other, and the kernel takes no time of their sending.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Flow:
     traffic: Mapping[str, Any] = field(default_factory=dict)
     interval_ns: int | None = None
     floor: Floor | None = None
+    stamped: bool = True
     simulated: bool = False
     through: tuple[Point, ...] = ()
     search: Search | None = None

@@ -73,6 +73,7 @@ libc.recvmmsg.argtypes = [
     ctypes.c_int,
     ctypes.c_void_p,
 ]
+libc.sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
 NEEDS_NET_RAW: Final = (
     "run it as root, or inside a testbed with a world, or name in `ports: launcher:` of the "

@@ -117,7 +117,9 @@ def write_orders(
     if observers:
         most = 2 * len(observers) * capacity
         observed = RowRing.create(directory / "observed", OBSERVED, capacity_for(most, 1, most))
-    spoken = [(flow.tx, made.version) for flow, made in zip(flows, compiled, strict=True)]
+    spoken = [
+        (flow.tx, made.version, flow.stamped) for flow, made in zip(flows, compiled, strict=True)
+    ]
     outlets = list(dict.fromkeys(spoken))
     cards = offered(flows)
     sending = shared | {
@@ -131,8 +133,9 @@ def write_orders(
                 "kind": port.kind,
                 "ethertype": ip.ETHERTYPE[version or 4],
                 "card": cards[port].transmit,
+                "stamped": stamped,
             }
-            for port, version in outlets
+            for port, version, stamped in outlets
         ],
         "outlet_of_flow": [outlets.index(each) for each in spoken],
         "plans": [write_plan(directory, number, flow.plan) for number, flow in enumerate(flows)],

@@ -5,18 +5,18 @@ Started by `hil.traffic.engine` with the path of its orders, a JSON file. It say
 also ends when its parent does.
 
 The schedule runs on CLOCK_MONOTONIC, which never steps. A packet that is late is sent at once; no
-slot is skipped and none is moved. Between packets the process collects transmit stamps, encodes the
-next probe and sleeps until shortly before the next slot; then it spins.
+slot is skipped and none is moved. Frames are made some hundred at a time. Between packets the
+process collects transmit stamps and sleeps until shortly before the next slot; then it spins.
+Packets of a port that are overdue together, as those of an image or after a stall, go to the kernel
+in one call, and share the time at which the process handed them over.
 """
 
 from __future__ import annotations
 
 import gc
 import socket
-import struct
 import sys
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -29,48 +29,26 @@ from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.traffic import linux
 from hil.traffic.child import serve
 from hil.traffic.exchange import Lines, RowRing, load_array
-from hil.traffic.schedule import Schedule, read_plan
-from hil.traffic.timestamps import StampedSocket
+from hil.traffic.frames import MOST, Frames
+from hil.traffic.schedule import SCHEDULE, Schedule, read_plan
+from hil.traffic.timestamps import PlainSocket, StampedSocket
 from hil.wire import probe
 
 _SPIN_NS: Final = 100_000  # before a slot, spun away instead of slept
 _SPIN_REAL_TIME_NS: Final = 40_000  # the same where a real-time policy wakes up sooner
 _MOSTLY_ASLEEP: Final = 0.5  # share of time spent spinning, below which real time does no harm
-_CHUNK: Final = 256  # packets of the schedule turned into Python numbers at once
+_AHEAD_NS: Final = 20_000_000  # of the schedule, whose frames are made at once,
+_LEAST: Final = 16  # but at least so many of them
 _GLANCE_NS: Final = 20_000_000  # between looks at the pipe
 _APPLY_NS: Final = 60_000  # slack that storing a batch of stamps needs
 _APPLY: Final = 64  # stamps stored at once
 _DUE: Final = 48  # stamps outstanding before a busy sender stops to collect some
 _LAST_STAMPS_NS: Final = 100_000_000
 _CARD_NS: Final = 20_000_000  # after the kernel's last stamp, for those of the card
-_NUMBERS: Final = struct.Struct("<HQqqqqH")  # a row of SENT
-_HEAD: Final = struct.Struct(">IBBHQQq")
-_TAIL: Final = struct.Struct(">IHH")
+_TOGETHER: Final = 4  # packets overdue of which one call is quicker than many
+_NEVER: Final = 1 << 62
 
-
-class _Frames:
-    """The frames of the run: a buffer for each template, with the probe's place in it."""
-
-    def __init__(self, orders: Mapping[str, Any], directory: Path) -> None:
-        everything = load_array(directory / "sending.npy").tobytes()
-        self._buffers: list[tuple[bytearray, memoryview]] = []
-        for start, length, probe_at in orders["templates"]:
-            buffer = bytearray(everything[start : start + length])
-            view = memoryview(buffer)[probe_at : probe_at + probe.SIZE]
-            self._buffers.append((buffer, view))
-        self._run = orders["run"]
-
-    def fill(self, template: int, flow: int, seq: int, intended_ns: int, flags: int) -> bytearray:
-        """The frame of one probe; the same bytes as `probe.encode` gives."""
-        buffer, view = self._buffers[template]
-        _HEAD.pack_into(
-            view, 0, probe.MAGIC, probe.VERSION, flags, flow, self._run, seq, intended_ns
-        )
-        crc = zlib.crc32(view[:32])
-        # 2^16 is 1 modulo 65535, so the number the bytes make is congruent to their 16-bit sum.
-        total = int.from_bytes(view[:32], "big") + crc
-        _TAIL.pack_into(view, 32, crc, 0xFFFF - total % 0xFFFF, 0)
-        return buffer
+_Socket = StampedSocket | PlainSocket
 
 
 class _Outlet:
@@ -83,11 +61,15 @@ class _Outlet:
         self._card = sent.rows["tx_hardware_ns"]
         self.warm_stamped = 0  #: warm-up frames that the network card stamped
         self._began = False
+        self.sock: _Socket
         with linux.inside(order["namespace"]):
             self._namespace = linux.namespace_handle() if order["namespace"] else None
-            self.stamps_card = bool(order["card"])
-            store_card = self._store_card if self.stamps_card else None
-            self.stamped = StampedSocket(self._open, self._store, store_card)
+            self.stamps_card = bool(order["card"] and order["stamped"])
+            if order["stamped"]:
+                store_card = self._store_card if self.stamps_card else None
+                self.sock = StampedSocket(self._open, self._store, store_card)
+            else:
+                self.sock = PlainSocket(self._open)
         self._began = True
 
     def _open(self) -> socket.socket:
@@ -129,8 +111,9 @@ class Sender:
         self._lines = lines
         self._sent = RowRing(directory / "sent", SENT, orders["capacity"])
         self._outlets = [_Outlet(each, self._sent) for each in orders["ports"]]
-        self._of_flow: list[int] = orders["outlet_of_flow"]
-        self._frames = _Frames(orders, directory)
+        self._port_of_flow = np.array(orders["outlet_of_flow"], np.int64)
+        everything = load_array(directory / "sending.npy")
+        self._frames = Frames(orders["run"], everything, orders["templates"])
         self._schedule = Schedule(
             [read_plan(directory, told) for told in orders["plans"]],
             [dict(places) for places in orders["templates_of_flow"]],
@@ -140,7 +123,7 @@ class Sender:
         self._granted = linux.be_prompt(real_time=asleep)
         self._spin_ns = _SPIN_REAL_TIME_NS if self._granted.get("sched_fifo") else _SPIN_NS
         self._stop = False
-        self._warm_up_sent = [0] * len(self._of_flow)
+        self._warm_up_sent = [0] * len(self._port_of_flow)
         self._failed: dict[str, int] = {}
         self._overrun = 0
         self._glance_ns = 0
@@ -164,8 +147,8 @@ class Sender:
                     "warm_up_sent": self._warm_up_sent,
                     "refused": self._failed,
                     "overrun": self._overrun,
-                    "unreadable_stamps": sum(o.stamped.unreadable for o in self._outlets),
-                    "repeated_stamps": sum(o.stamped.repeated for o in self._outlets),
+                    "unreadable_stamps": sum(o.sock.unreadable for o in self._outlets),
+                    "repeated_stamps": sum(o.sock.repeated for o in self._outlets),
                     "granted": self._granted,
                     "warm_stamped": self._warm_stamped(),
                 }
@@ -192,78 +175,132 @@ class Sender:
         """Send the warm-up frames: paths, caches and the kernel's stamping wake up."""
         for offset, flow, template in self._warm_up:
             self._wait(start_ns + offset)
-            frame = self._frames.fill(template, flow, 0, time.time_ns(), probe.WARM_UP)
-            stamped = self._outlets[self._of_flow[flow]].stamped
+            one = np.array([(offset, 0, flow, template)], SCHEDULE)
+            self._frames.make(one, np.array([time.time_ns()]), probe.WARM_UP)
+            sock = self._outlets[self._port_of_flow[flow]].sock
             try:
-                stamped.send(frame)
+                sock.send(self._frames.frame(0))
             except OSError as error:
-                self._refused(error)
-                stamped.failed()
+                self._refused(error.strerror or str(error))
+                sock.failed()
             else:
                 self._warm_up_sent[flow] += 1
-                stamped.sent(-1)
+                sock.sent(-1)
         for outlet in self._outlets:
-            outlet.stamped.drain()
+            outlet.sock.drain()
 
     def _send_all(self, start_ns: int, intended_ns: int) -> None:
-        """The schedule, chunk by chunk, to its end or to a stop."""
-        for first in range(0, self._schedule.length, _CHUNK):
-            chunk = self._schedule.take(_CHUNK)
-            done = self._send_chunk(chunk, first, start_ns, intended_ns)
-            self._sent.written = first + done
-            if self._stop:
-                return
+        """The schedule, stretch by stretch, to its end or to a stop."""
+        first, ahead = 0, self._schedule.take(MOST)
+        while len(ahead) and not self._stop:
+            offsets = ahead["offset_ns"]
+            near = int(np.searchsorted(offsets, offsets[0] + _AHEAD_NS))
+            stretch = ahead[: max(near, _LEAST)]
+            sent = self._send_stretch(stretch, first, start_ns, intended_ns)
+            self._overrun += int((self._places[:sent] < 0).sum())
+            first += sent
+            self._sent.written = first
+            ahead = ahead[sent:] if sent < len(ahead) else self._schedule.take(MOST)
 
-    def _send_chunk(self, chunk: NDArray[Any], first: int, start_ns: int, intended_ns: int) -> int:
-        """Hot: no allocation that can be spared, no lookup that can be hoisted."""
-        offsets, sequences = chunk["offset_ns"].tolist(), chunk["seq"].tolist()
-        flows, templates = chunk["flow"].tolist(), chunk["template"].tolist()
-        fill, monotonic, realtime = self._frames.fill, time.monotonic_ns, time.time_ns
-        stamped_of = [self._outlets[outlet].stamped for outlet in self._of_flow]
-        pack, rows, mask = _NUMBERS.pack_into, self._sent.bytes, self._sent.mask
-        width = SENT.itemsize
-        room, near_ns = self._sent.room, self._spin_ns // 2
-        for index, offset in enumerate(offsets):
-            flow, seq = flows[index], sequences[index]
-            stamped = stamped_of[flow]
-            intended = intended_ns + offset
-            frame = fill(templates[index], flow, seq, intended, 0)
-            due = start_ns + offset
-            if due - monotonic() > near_ns or stamped.outstanding >= _DUE:
-                self._sent.written = first + index
-                self._wait(due)
-                if self._stop:
-                    return index
+    def _write_rows(self, stretch: NDArray[Any], first: int, intended: NDArray[np.int64]) -> None:
+        """The rows of a stretch as far as there is room, complete but for the times of sending."""
+        places = np.arange(first, first + len(stretch)) & self._sent.mask
+        room = self._sent.room
+        rows = self._sent.rows
+        some, inside = stretch[:room], places[:room]
+        rows["flow"][inside], rows["seq"][inside] = some["flow"], some["seq"]
+        rows["intended_ns"][inside] = intended[:room]
+        for name in ("tx_user_ns", "tx_kernel_ns", "tx_hardware_ns"):
+            rows[name][inside] = NOT_TAKEN
+        rows["flags"][inside] = 0
+        places[room:] = -1
+        self._places = places
+
+    def _send_stretch(
+        self, stretch: NDArray[Any], first: int, start_ns: int, intended_ns: int
+    ) -> int:
+        """Send some packets, and say how many. Hot: what can be made before or after a slot is."""
+        intended = intended_ns + stretch["offset_ns"]
+        self._write_rows(stretch, first, intended)
+        self._frames.make(stretch, intended)
+        self._plan(start_ns + stretch["offset_ns"], self._port_of_flow[stretch["flow"]])
+        dues, places, socks = self._dues.tolist(), self._places.tolist(), self._socks
+        frame, monotonic, realtime = self._frames.frame, time.monotonic_ns, time.time_ns
+        users, index, count = self._sent.rows["tx_user_ns"], 0, len(stretch)
+        while index < count:
+            due, place, sock = dues[index], places[index], socks[index]
+            if together := self._approach(index, first, due, sock):
+                index += together
+                continue
+            if self._stop:
+                break
+            view, send = frame(index), sock.send
             while monotonic() < due:
                 pass
-            user, flags = realtime(), 0
-            row = (first + index) & mask
+            user = realtime()
             try:
-                stamped.send(frame)
+                send(view)
             except OSError as error:
-                self._refused(error)
-                stamped.failed()
-                flags = SEND_FAILED
+                self._refused(error.strerror or str(error), place)
+                sock.failed()
             else:
-                stamped.sent(row if index < room else -1)
-            if index < room:
-                pack(rows, row * width, flow, seq, intended, user, NOT_TAKEN, NOT_TAKEN, flags)
-            else:
-                self._overrun += 1
-        return len(offsets)
+                sock.sent(place)
+            if place >= 0:
+                users[place] = user
+            index += 1
+        return index
+
+    def _plan(self, dues: NDArray[np.int64], ports: NDArray[np.int64]) -> None:
+        """When the packets of a stretch are due, by which port, and when several are overdue."""
+        ahead = _TOGETHER - 1
+        several = np.full(len(dues), _NEVER)
+        several[:-ahead] = np.where(ports[ahead:] == ports[:-ahead], dues[ahead:], _NEVER)
+        self._dues, self._ports, self._several = dues, ports, several.tolist()
+        self._socks = [self._outlets[port].sock for port in ports.tolist()]
+
+    def _approach(self, index: int, first: int, due: int, sock: _Socket) -> int:
+        """Use the time before a packet is due; how many overdue ones were sent together instead."""
+        now, together = time.monotonic_ns(), 0
+        if self._several[index] <= now and not self._stop:
+            together = self._send_together(index, now, sock)
+            self._sent.written = first + index + together
+            self._glance()
+        elif due - now > self._spin_ns // 2 or sock.outstanding >= _DUE:
+            self._sent.written = first + index
+            self._wait(due)
+        return together
+
+    def _send_together(self, index: int, now: int, sock: _Socket) -> int:
+        """Hand over all packets of a port that are due by `now`; how many were dealt with."""
+        due = int(np.searchsorted(self._dues[index:], now, side="right"))
+        others = np.flatnonzero(self._ports[index : index + due] != self._ports[index])
+        wanted = int(others[0]) if len(others) else due
+        if sock.room < wanted:
+            while sock.collect():
+                if sock.full:
+                    sock.apply()
+        places = self._places[index : index + min(wanted, max(sock.room, 1))]
+        user = time.time_ns()
+        done, refusal = sock.send_run(self._frames.messages(index), places)
+        if refusal is not None:
+            self._refused(refusal, int(places[done]))
+            done += 1
+        inside = places[:done]
+        self._sent.rows["tx_user_ns"][inside[inside >= 0]] = user
+        return done
 
     def _wait(self, due_ns: int) -> None:
         """Use the time until shortly before `due_ns`: stamps, the pipe, sleep."""
         for outlet in self._outlets:
-            stamped = outlet.stamped
-            if stamped.outstanding:
-                stamped.collect()
+            sock = outlet.sock
+            if sock.outstanding:
+                sock.collect()
             slack = due_ns - time.monotonic_ns()
-            idle, worthwhile = slack > 4 * _APPLY_NS, stamped.held >= _APPLY
-            if stamped.held and (idle or (worthwhile and slack > _APPLY_NS)):
-                stamped.apply(2 * _APPLY)
-            elif stamped.full:
-                stamped.apply()
+            idle, worthwhile = slack > 4 * _APPLY_NS, sock.held >= _APPLY
+            if sock.held and (idle or (worthwhile and slack > _APPLY_NS)):
+                sock.apply(2 * _APPLY)
+            elif sock.full:
+                sock.apply()
         self._glance()
         while not self._stop and (left := due_ns - time.monotonic_ns() - self._spin_ns) > 0:
             if not self._tidy(due_ns):
@@ -274,9 +311,9 @@ class Sender:
         """Collect and store what a burst has left behind; whether there was any and time for it."""
         busy = False
         for outlet in self._outlets:
-            stamped = outlet.stamped
-            if due_ns - time.monotonic_ns() > 4 * _APPLY_NS and (stamped.collect() or stamped.held):
-                stamped.apply(2 * _APPLY)
+            sock = outlet.sock
+            if due_ns - time.monotonic_ns() > 4 * _APPLY_NS and (sock.collect() or sock.held):
+                sock.apply(2 * _APPLY)
                 busy = True
         return busy
 
@@ -290,9 +327,10 @@ class Sender:
             self._stop |= "stop" in line
         self._stop |= self._lines.closed
 
-    def _refused(self, error: OSError) -> None:
-        name = error.strerror or str(error)
-        self._failed[name] = self._failed.get(name, 0) + 1
+    def _refused(self, why: str, place: int = -1) -> None:
+        self._failed[why] = self._failed.get(why, 0) + 1
+        if place >= 0:
+            self._sent.rows["flags"][place] = SEND_FAILED
 
     def _collect_rest(self) -> None:
         """Wait a little for stamps that are still due, and store them all."""
@@ -301,8 +339,8 @@ class Sender:
         least = now + (_CARD_NS if any(outlet.stamps_card for outlet in self._outlets) else 0)
         while True:
             for outlet in self._outlets:
-                outlet.stamped.drain()
-            left = sum(outlet.stamped.outstanding for outlet in self._outlets)
+                outlet.sock.drain()
+            left = sum(outlet.sock.outstanding for outlet in self._outlets)
             now = time.monotonic_ns()
             if (not left and now >= least) or now > deadline:
                 return

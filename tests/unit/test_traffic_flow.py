@@ -13,7 +13,6 @@ from hil.targets.traffic import SMALLEST, Burst
 from hil.traffic.compile import compile_flow, filler, fixed
 from hil.traffic.flow import Flow, periodic
 from hil.traffic.port import Port, parse_port
-from hil.traffic.sender import _Frames
 from hil.wire import probe
 from hil.wire.ip import checksums_right
 
@@ -81,18 +80,6 @@ def test_the_udp_checksum_of_the_template_is_right_for_every_probe(size: int) ->
     assert checksums_right(packets, 4).all()
     assert (packets[:, 26:28] != 0).any(), "a checksum is really there"
     assert (packets[:, 1] >> 2 == 46).all()
-
-
-def test_the_sender_writes_the_very_bytes_that_the_codec_writes(tmp_path: Any) -> None:
-    from hil.traffic.exchange import save_array
-
-    save_array(tmp_path / "sending.npy", np.arange(100, dtype=np.uint8))
-    frames = _Frames({"templates": [(0, 100, 20)], "run": 2**64 - 5}, tmp_path)
-    for seq, at, flags in ((0, 0, 0), (2**63, -5, 1), (12345, 1_700_000_000_000_000_000, 0)):
-        frame = frames.fill(0, 513, seq, at, flags)
-        wanted = probe.encode(2**64 - 5, 513, np.array([seq], np.uint64), at, flags)[0]
-        assert frame[20:60] == wanted.tobytes()
-        assert probe.intact(np.frombuffer(frame[20:60], np.uint8)[None]).all()
 
 
 def test_each_size_of_a_flow_has_its_own_frame() -> None:
