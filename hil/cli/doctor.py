@@ -24,7 +24,9 @@ from hil.errors import HilError
 from hil.lab import Lab, live_port
 from hil.report.allure import find_tools
 from hil.testbed import Testbed, load
+from hil.testbed.clock import ClockConfig
 from hil.traffic.hardware import Capability, capability
+from hil.traffic.ptp import ask
 from hil.verdict import ExitCode
 
 Grade = Literal["good", "note", "bad"]
@@ -130,6 +132,8 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
         yield Finding("bench", "note", "SIMULATED", "its verdicts say nothing about a real network")
     elif bench.devices:
         yield Finding("fail-safe of the devices", "note", "not seen from here", _FAIL_SAFE)
+    if bench.clock is not None:
+        yield _clock(bench.clock)
     for port in bench.ports.values():
         yield from _tried(f"port {port.name}", partial(_port, bench, port.name))
     journal: list[str] = []
@@ -141,6 +145,24 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
             yield from _tried(f"device {name}", partial(_device, lab, name))
     finally:
         lab.close(abnormal=False)
+
+
+def _clock(config: ClockConfig) -> Finding:
+    """Whether PTP keeps the clock of this host now, and whether one-way delays rest on it."""
+    reading, why = ask(config.ptp, config.domain)
+    if reading is None:
+        return Finding(
+            "clock", "bad", why or "PTP says nothing", "see `man ptp4l`, or take `clock:` out"
+        )
+    if (why := reading.out_of_order(config.normal_ns)) is not None:
+        return Finding("clock", "bad", why, "see the log of ptp4l")
+    if config.asymmetry is None:
+        cure = (
+            "between two hosts only round trips are judged: exchange the directions of the PTP "
+            "path or compare 1PPS, then say so under `clock: asymmetry:`"
+        )
+        return Finding("clock", "note", f"PTP is {', '.join(reading.states)}", cure)
+    return Finding("clock", "good", f"PTP is {', '.join(reading.states)}")
 
 
 def _privileges(bench: Testbed) -> Finding:

@@ -269,11 +269,12 @@ def _run(
     options: Options, request: _Request, flow: Flow, bench: Testbed | None
 ) -> tuple[Measurement, bool]:
     """The measurement, and whether it was interrupted."""
+    from hil.lab.clock import watched
     from hil.traffic import RunInterrupted, run
 
     drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.bound_ns or 0))
     launcher = bench.launcher if bench is not None else ()
-    with _lease(bench), _samples(options.out) as directory:
+    with _lease(bench), _samples(options.out) as directory, watched(bench) as told:
         try:
             if (far := options.reflector) is not None:
                 measurement = far_end.run(flow, far, directory, launcher, drain_ns, _progress())
@@ -287,11 +288,11 @@ def _run(
                 )
         except RunInterrupted as stop:
             print(f"\n{stop}", file=sys.stderr)
-            return stop.measurements[0], True
+            return told(stop.measurements[0]), True
         finally:
             if sys.stderr.isatty():
                 print(file=sys.stderr)
-    return measurement, False
+    return told(measurement), False
 
 
 def _lease(bench: Testbed | None) -> contextlib.AbstractContextManager[object]:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from hil.clock import SYSTEM
 from hil.errors import UsageError
-from hil.lab import world
+from hil.lab import clock, world
 from hil.lab.safety import permit
 from hil.samples.measurement import Measurement
 from hil.targets import Traffic
@@ -249,18 +249,19 @@ def _measured(bench: Bench, flows: Sequence[Flow]) -> tuple[Measurement, ...]:
     """One run of all flows together, on record."""
     permit(bench.testbed, flows)
     before = world.overrun()
-    try:
-        measured = run(
-            flows,
-            directory=bench.directory,
-            launcher=bench.testbed.launcher,
-            progress=lambda state: bench.progress.show(str(state)),
-        )
-    except RunInterrupted as stop:
-        for measurement in stop.measurements:
-            bench.keep(measurement)
-        raise
-    measured = tuple(_vouched(each, before) for each in measured)
+    with clock.watched(bench.testbed) as told:
+        try:
+            measured = run(
+                flows,
+                directory=bench.directory,
+                launcher=bench.testbed.launcher,
+                progress=lambda state: bench.progress.show(str(state)),
+            )
+        except RunInterrupted as stop:
+            for measurement in stop.measurements:
+                bench.keep(told(measurement))
+            raise
+    measured = tuple(_vouched(told(each), before) for each in measured)
     for measurement in measured:
         bench.keep(measurement)
     return measured

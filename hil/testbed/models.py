@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, SerializeAsAny
 
 from hil.document import Model, Rate, Shape
 from hil.testbed.address import DYNAMIC, Host, IPInterface, Network, PortAddress
+from hil.testbed.clock import ClockConfig
 from hil.testbed.world import World
 
 PathKind = Literal["device-edge", "device-device", "device-cloud"]
@@ -171,6 +172,9 @@ class Testbed(Model):
 
     paths: Mapping[PathKind, tuple[Route, ...]] = Field(default_factory=dict)
     """Routes by kind."""
+
+    clock: ClockConfig | None = None
+    """What keeps the clock of this host; absent: nothing that hil could ask."""
 
     safety: Safety = Safety()
     """What the bench may be put through."""

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hil.cli.doctor import Finding, _privileges, stamps, table
+from hil.cli.doctor import Finding, _clock, _privileges, stamps, table
 from hil.drivers.registry import Registry
 from hil.testbed import Testbed, load
+from hil.testbed.clock import ClockConfig
 from hil.traffic.hardware import NOTHING, Capability
 
 
@@ -55,3 +56,10 @@ def test_stamps_of_a_card_are_shown_as_not_yet_run_on_hardware() -> None:
     assert "TX and RX, clock /dev/ptp4095" in finding.found
     assert "not yet run on hardware" in finding.cure
     assert "/dev/ptp4095 cannot be read here" in finding.cure
+
+
+def test_a_clock_that_nobody_keeps_is_bad() -> None:
+    finding = _clock(ClockConfig(ptp="/nowhere/ptp4l"))
+    assert finding.grade == "bad"
+    assert "/nowhere/ptp4l" in finding.found or "pmc is not installed" in finding.found
+    assert finding.cure

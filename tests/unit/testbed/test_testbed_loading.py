@@ -175,8 +175,8 @@ def _marked(text: str, old: str, new: str) -> tuple[str, str]:
         ("hooks:", "«hoks:", "hoks: unknown key; did you mean 'hooks'?"),
         ("schema: 1", "schema: 1\n«launcher: [a]", "launcher: unknown key; write 'launcher:' under"
          " 'ports:'"),
-        ("schema: 1", "schema: 1\n«zzz: a", "zzz: unknown key; known: devices, hooks, name, paths,"
-         " ports, safety, schema, world"),
+        ("schema: 1", "schema: 1\n«zzz: a", "zzz: unknown key; known: clock, devices, hooks, name,"
+         " paths, ports, safety, schema, world"),
         ("driver: modem_at", "driver: «modem_ta", "devices.cpe1.driver: unknown driver 'modem_ta';"
          " did you mean 'modem_at'? known: attenuator_scpi, modem_at, plc_modbus, plc_opcua,"
          " switch_http"),
@@ -445,7 +445,7 @@ def test_the_json_schema_says_what_the_file_may_hold(drivers: Catalogue) -> None
     assert schema["required"] == ["schema", "name"]
     assert schema["additionalProperties"] is False
     assert set(properties) == {
-        *("schema", "name", "devices", "ports", "paths", "safety", "hooks", "world")
+        *("schema", "name", "devices", "ports", "paths", "clock", "safety", "hooks", "world")
     }
     devices = properties["devices"]["additionalProperties"]["oneOf"]
     named = {each["properties"]["driver"]["const"]: each["$ref"] for each in devices}

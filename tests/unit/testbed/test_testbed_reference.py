@@ -29,6 +29,7 @@ from hil.testbed import (
     World,
     load,
 )
+from hil.testbed.clock import Asymmetry, ClockConfig
 
 _PAGE: Final = Path(__file__).parents[3] / "docs" / "reference" / "testbed-file.md"
 _TEXT: Final = _PAGE.read_text("utf-8")
@@ -69,7 +70,9 @@ def _keys(model: type[BaseModel]) -> set[str]:
     return {key for key, _ in _fields(model)}
 
 
-@pytest.mark.parametrize("model", [Testbed, PortConfig, Route, Safety, Hooks, FaultHook, World])
+@pytest.mark.parametrize(
+    "model", [Testbed, PortConfig, Route, ClockConfig, Asymmetry, Safety, Hooks, FaultHook, World]
+)
 def test_every_key_is_on_the_page(model: type[BaseModel]) -> None:
     known = set(re.findall(r"`([a-z_]+)`", _TEXT))
     assert _keys(model) - {"name"} <= known
