@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ def far_port(reflector: str, tx: Port) -> Port:
     from hil.traffic.target import parse_target
 
     target = parse_target(reflector)
-    v6 = ":" in target.host
+    if tx.host is not None:
+        raise UsageError(f"port {tx.name} is on another host: start this command there")
     return Port(
         name=str(target),
         interface="",
@@ -47,7 +48,7 @@ def far_port(reflector: str, tx: Port) -> Port:
         kind="raw-ip",
         mac=b"",
         mtu=tx.mtu,
-        addresses=() if v6 else (IPv4Interface(target.host),),
+        addresses=(ip_interface(target.host),),
     )
 
 

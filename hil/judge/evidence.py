@@ -94,8 +94,10 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
         received = np.where(arrived, received, NOT_TAKEN)
     refused = (rows["flags"] & SEND_FAILED) != 0
     lost = ~arrived & ~refused
+    timed = taken(received) & taken(sent)
     delay = difference_ns(received, sent)
-    timed = taken(delay)
+    if not measurement.timing.comparable:
+        delay[:] = NOT_TAKEN
     delay[lost] = NEVER
     on_grid = sent
     if not (stamped := taken(sent)).all():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hil.judge.event import events_of, judge_events, judge_goodput
 from hil.judge.evidence import (
@@ -38,6 +38,9 @@ from hil.targets.target import (
 from hil.targets.traffic import Traffic
 from hil.units import format_duration
 from hil.verdict import Verdict
+
+#: Metrics that are made of the receiver's times alone.
+_OF_RECEIPTS: Final = ("reception_gap", "watchdog")
 
 AnyPacketTarget = WithinTarget | EventTarget | GoodputTarget | ShiftTarget
 
@@ -223,6 +226,10 @@ def _void(case: _Case) -> tuple[Reason, str] | None:
         found = _void_side(case, measurement, seen)
         if found is not None:
             return found[0], where + found[1]
+    if not case.measurement.timing.comparable and case.target.metric not in _OF_RECEIPTS:
+        return Reason.UNFIT, (
+            "the two ends are timed by clocks that are not known to agree, so no delay is measured"
+        )
     limit = _shortest_ns(case.target)
     if limit is not None and (words := unfit(case.found, limit)):
         return Reason.UNFIT, words

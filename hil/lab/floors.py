@@ -38,6 +38,12 @@ _SLOWEST_NS: Final = 2_000_000
 
 def refuse(tx: Port, rx: Port) -> None:
     """Raises UsageError, one sentence, where floor (c) cannot be taken between these ports."""
+    for port in (tx, rx):
+        if port.host is not None:
+            raise UsageError(
+                f"port {port.name} is on another host, and a floor belongs to the host that takes "
+                f"it: calibrate there"
+            )
     if tx.touches(rx):
         raise UsageError(
             f"{tx.name} and {rx.name} are ends of one veth pair: both stamps of a frame are taken "

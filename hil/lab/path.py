@@ -65,7 +65,7 @@ class Bench:
 
 
 def live_port(testbed: Testbed, name: str) -> Port:
-    """The port of that name, as it is on this host now.
+    """The port of that name, as it is on its host now.
 
     A `dynamic` address is read from the interface. In real-time mode the cell leaves no trailers.
 
@@ -80,6 +80,7 @@ def live_port(testbed: Testbed, name: str) -> Port:
         address=config.address,
         gateway=config.gateway,
         tap=None if silent else config.tap,
+        host=config.host,
     )
     return replace(found, vlan=config.vlan, nat=config.nat, tap_clock=config.tap_clock)
 

@@ -26,6 +26,7 @@ _SOURCES: Final = {
     "hardware": "clock of the NIC",
     "kernel": "kernel",
     "user": "program (user space)",
+    "elsewhere": "kernel of another host, on a clock of its own",
     "reflector": "kernel, less what the reflector held",
 }
 

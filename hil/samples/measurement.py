@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.columns import Samples
 from hil.samples.sightings import Sighting
-from hil.samples.table import CLOCK_OF, difference_ns
+from hil.samples.table import CLOCK_OF, NOT_TAKEN, difference_ns
 from hil.stats import quantile
 
 TxSource = Literal["hardware", "kernel", "user"]
-RxSource = Literal["trailer", "hardware", "kernel", "user", "reflector"]
+RxSource = Literal["trailer", "hardware", "kernel", "user", "reflector", "elsewhere"]
 Direction = Literal["uplink", "downlink", "loop"]
+
+#: Sources whose times lie in the column of another one.
+_KEPT_AS: Final = {"reflector": "rx_trailer_ns", "elsewhere": "rx_kernel_ns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Timing:
     """Which two times of a sample its delay is the difference of.
 
     ``reflector`` is the kernel's time of an answer, less the time that the reflector says it held
-    the packet; it is kept where a tap's time would be.
+    the packet; it is kept where a tap's time would be. ``elsewhere`` is the kernel's time of
+    another host, on a clock of which nothing is known: there are receipts and no delays.
 
     Raises:
         ValueError: the two are on different clocks.
@@ -49,7 +53,14 @@ class Timing:
     @property
     def rx_column(self) -> str:
         """The column of `SAMPLE` that holds the receive time."""
-        return f"rx_{'trailer' if self.rx == 'reflector' else self.rx}_ns"
+        if self.rx in _KEPT_AS:
+            return _KEPT_AS[self.rx]
+        return f"rx_{self.rx}_ns"
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the two times have a difference."""
+        return self.rx != "elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,7 @@ class Measurement:
     @property
     def delay_ns(self) -> NDArray[np.int64]:
         """The delay of each planned probe; `NOT_TAKEN` where either time is missing."""
-        return difference_ns(
-            self.samples[self.timing.rx_column], self.samples[self.timing.tx_column]
-        )
+        received = self.samples[self.timing.rx_column]
+        if not self.timing.comparable:
+            return np.full(len(received), NOT_TAKEN, np.int64)
+        return difference_ns(received, self.samples[self.timing.tx_column])

@@ -24,7 +24,10 @@ PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.
 
 def delay_ns(samples: Samples, timing: Timing) -> NDArray[np.int64]:
     """One-way delay (RFC 7679): receipt of the first intact copy less the send time."""
-    return difference_ns(samples[timing.rx_column], samples[timing.tx_column])
+    received = samples[timing.rx_column]
+    if not timing.comparable:
+        return np.full(len(received), NOT_TAKEN, np.int64)
+    return difference_ns(received, samples[timing.tx_column])
 
 
 def received(samples: Samples) -> NDArray[np.bool_]:

@@ -23,14 +23,16 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
     Counts follow `hil.samples.measurement.Counts`. Distributions are over packets received intact,
     first copy; a percentile that their number cannot support is None, as is what was not measured.
 
-    - ``late``: received after more than `bound_ns`; None without a bound.
+    - ``late``: received after more than `bound_ns`; None without a bound, and where the times of
+      the two ends have no difference.
     - ``delay_ns pdv_ns ipdv_ns send_lateness_ns reception_interval_ns``: distributions.
     - ``negative_delays``: how many packets came before they were sent by these stamps, and by how
       much at the most; never clipped, they show that a clock or a stamp is wrong.
     - ``stamps``: the source of either time, and how many of its stamps are missing, of the probes
       that were sent and that came.
     - ``uncertainty_ns``: expanded uncertainty (k = 2) of one delay value: the common-mode part and
-      the floor's quantile together, None without a floor. ``uncertainty`` has the parts.
+      the floor's quantile together, None without a floor or without delays. ``uncertainty`` has
+      the parts.
     - ``loss_runs``: how many runs of packets that did not come, and the longest.
     - ``segments``: as `hil.samples.segments`; None where no point looked on.
     - ``duration_ns``: from the first sending to the last.
@@ -51,7 +53,7 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
         "warmup_sent": counts.warmup_sent,
         "received": counts.received,
         "lost": counts.lost,
-        "late": None if bound_ns is None else _count(taken(delay) & (delay > bound_ns)),
+        "late": _late(delay, bound_ns) if timing.comparable else None,
         "duplicated": counts.duplicated,
         "reordered": counts.reordered,
         "corrupted": counts.corrupted,
@@ -88,6 +90,10 @@ def summarise(measurement: Measurement, *, bound_ns: int | None = None) -> dict[
     }
 
 
+def _late(delay: NDArray[np.int64], bound_ns: int | None) -> int | None:
+    return None if bound_ns is None else _count(taken(delay) & (delay > bound_ns))
+
+
 def _count(mask: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(mask))
 
@@ -116,7 +122,7 @@ def _stamps(
 
 def _uncertainty_ns(measurement: Measurement) -> int | None:
     budget = measurement.budget
-    if budget.floor_ns.size == 0:
+    if budget.floor_ns.size == 0 or not measurement.timing.comparable:
         return None
     return int(budget.common_mode_ns) + budget.floor_quantile_ns(COVERAGE)
 

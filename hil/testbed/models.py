@@ -37,6 +37,13 @@ _ATTACHMENT = Shape(
 )
 
 
+_HOST = Shape(
+    r"(ssh=[^/]+|popen)(//[a-z_]+=.+)*",
+    "ssh=USER@HOST, with //python=PATH where hil is not in its default Python, as in "
+    "'ssh=lab@edge1//python=/opt/hil/bin/python'",
+)
+
+
 class DeviceConfig(Model):
     """What every device of a testbed says of itself; each driver's `Config` extends it."""
 
@@ -64,6 +71,9 @@ class PortConfig(Model):
 
     gateway: Host | None = None
     """Next hop towards the other ports; absent: taken from the routes of the host."""
+
+    host: Annotated[str, _HOST] | None = None
+    """How to reach the host that the interface is on; absent: the one that hil runs on."""
 
     tap: TapFormat | None = None
     """Format of the timestamp trailers that a tap leaves on the frames received here."""

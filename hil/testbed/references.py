@@ -75,7 +75,7 @@ def _ports_have_their_own_interface(names: Names) -> Iterator[Fault]:
         interface = port.get("interface") if isinstance(port, dict) else None
         if not isinstance(port, dict) or not isinstance(interface, str):
             continue
-        place = f"{interface} {port.get('vlan')}"
+        place = f"{port.get('host')} {interface} {port.get('vlan')}"
         if first.setdefault(place, name) != name:
             say = (
                 f"port {first[place]!r} has this interface already; one port an interface, or one "

@@ -10,6 +10,7 @@ from hil.samples import accounting
 from hil.samples.measurement import Counts, Measurement, RxSource, TxSource, Window
 from hil.samples.table import Table
 from hil.samples.trailer_clock import fit_trailer_map
+from hil.traffic import elsewhere
 from hil.traffic.budget import draw_up
 from hil.traffic.compile import Compiled
 from hil.traffic.flow import Flow
@@ -63,8 +64,13 @@ def assemble(
     timing = choose_timing(samples, counts)
     steps = _windows(run.receiver["clock"]["steps"])
     lost_here = _lost_here(flow, run)
-    samples = accounting.spoil(samples, steps)
-    spoil_missing(samples, lost_here)
+    clocks = elsewhere.clocks_of(flow)
+    if clocks.refusal is not None:
+        timing = elsewhere.apart(timing)
+        elsewhere.spoil(samples, steps, lost_here)
+    else:
+        samples = accounting.spoil(samples, steps)
+        spoil_missing(samples, lost_here)
     if timing.rx == "trailer":
         spoil_held_up(samples, clock_map)
     crossed = spoil_across_cards(samples, cards) if timing.tx == "hardware" else ()
@@ -80,7 +86,11 @@ def assemble(
         samples=samples,
         counts=counts,
         timing=timing,
-        budget=draw_up(flow, samples, timing, (clock_map, cards), run.receiver),
+        budget=(
+            draw_up(flow, samples, timing, (clock_map, cards), run.receiver)
+            if clocks.refusal is None
+            else elsewhere.budget(clocks.refusal)
+        ),
         spoiled=(*steps, *lost_here),
         conditions=_conditions(flow, made, port, run)
         | {"cards": cards.report()}
@@ -113,7 +123,7 @@ def _lost_here(flow: Flow, run: Taken) -> list[Window]:
     receiver = run.receiver
     return _windows(
         [
-            *receiver["lost_on_the_way_out"][flow.tx.name],
+            *receiver["lost_on_the_way_out"].get(flow.tx.name, ()),
             *receiver["ports"][flow.rx.name]["lost_here"],
             *receiver["backlog"],
         ]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,15 +24,16 @@ from hil.samples.planned import last_row, stretches
 from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.samples.trailer_clock import fit_trailer_map
 from hil.traffic.assemble import Taken, assemble, measurement_id
+from hil.traffic.elsewhere import clocks_of
+from hil.traffic.exchange import RowRing
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_facts
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
 from hil.traffic.memory import MemoryCurve
-from hil.traffic.observation import observed
+from hil.traffic.observation import observed, points_of
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
-from hil.traffic.process import Child
+from hil.traffic.process import Child, Process
 from hil.traffic.progress import Progress, Tally
-from hil.traffic.watch import realtime_offset_ns
 
 DRAIN_NS: Final = 2_000_000_000
 LONGEST_DRAIN_NS: Final = 12_000_000_000
@@ -77,29 +79,118 @@ def run(
     """
     if not flows:
         raise UsageError("a run needs at least one flow")
-    number = secrets.randbits(64)
+    parts = _by_hosts(flows)
+    gate = threading.Barrier(len(parts))
+    failed = threading.Event()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(signals_noted())
         stack.enter_context(disk_faults(directory))
         directory.mkdir(parents=True, exist_ok=True)
-        with private_directory(room_for(flows)) as shared:
-            orders = write_orders(shared, flows, number, warm_up, launched=bool(launcher))
-            files = [store.Files(directory, measurement_id(number, k)) for k in range(len(flows))]
-            session = _Session(flows, orders, files, progress)
-            stack.callback(session.close)
-            session.start(launcher)
 
         def stopped() -> bool:
-            return bool(signals) or (stop is not None and stop.is_set())
+            return bool(signals) or failed.is_set() or (stop is not None and stop.is_set())
 
-        session.offer(stopped)
-        home = session.drain(number, min(drain_ns, LONGEST_DRAIN_NS), stopped)
-        session.end_streams()
-        measurements = tuple(_measured(flows, k, orders, files[k], home) for k in range(len(flows)))
+        order = _Order(
+            directory=directory,
+            progress=progress,
+            launcher=launcher,
+            drain_ns=min(drain_ns, LONGEST_DRAIN_NS),
+            warm_up=warm_up,
+            together=tuple((flow.name, flow.direction) for flow in flows),
+            stopped=stopped,
+            begin=gate.wait,
+        )
+        if len(parts) == 1:
+            measurements = _offered(flows, order)
+        else:
+            measurements = _side_by_side(flows, parts, order, failed, gate)
     if signals:
         name = signal.Signals(signals[0]).name
         raise RunInterrupted(f"stopped by {name} before the run was complete", measurements)
     return measurements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What all flows of a run have in common. `begin` returns when all of them may start."""
+
+    directory: Path
+    progress: Callable[[Progress], None] | None
+    launcher: Sequence[str]
+    drain_ns: int
+    warm_up: int
+    together: tuple[tuple[str, str], ...]
+    stopped: Callable[[], bool]
+    begin: Callable[[], object]
+
+
+def _by_hosts(flows: Sequence[Flow]) -> list[list[int]]:
+    """The numbers of the flows that have both hosts in common.
+
+    Raises: UsageError where a port that only looks on is not where its flow's receiver is.
+    """
+    if any(flow.rx.host for flow in flows) and points_of(flows):
+        raise UsageError(
+            "ports that observe need every receiving port of the run on this host: leave them out "
+            "of `through:`, or measure this direction from here"
+        )
+    parts: dict[tuple[str | None, str | None], list[int]] = {}
+    for number, flow in enumerate(flows):
+        parts.setdefault((flow.tx.host, flow.rx.host), []).append(number)
+    return list(parts.values())
+
+
+def _offered(flows: Sequence[Flow], order: _Order) -> tuple[Measurement, ...]:
+    """Offer flows between the same two hosts, by one sender and one receiver."""
+    number = secrets.randbits(64)
+    with contextlib.ExitStack() as stack:
+        with private_directory(room_for(flows)) as shared:
+            orders = write_orders(
+                shared, flows, number, order.warm_up, launched=bool(order.launcher)
+            )
+            names = [measurement_id(number, k) for k in range(len(flows))]
+            files = [store.Files(order.directory, name) for name in names]
+            session = _Session(flows, orders, files, order.progress)
+            stack.callback(session.close)
+            session.start(order.launcher)
+        order.begin()
+        session.offer(order.stopped)
+        home = session.drain(number, order.drain_ns, order.stopped, order.together)
+        session.end_streams()
+        return tuple(_measured(flows, k, orders, files[k], home) for k in range(len(flows)))
+
+
+def _side_by_side(
+    flows: Sequence[Flow],
+    parts: Sequence[Sequence[int]],
+    order: _Order,
+    failed: threading.Event,
+    gate: threading.Barrier,
+) -> tuple[Measurement, ...]:
+    """Offer flows between several pairs of hosts at once; where one pair fails, all end."""
+    faults: list[BaseException] = []
+
+    def part(numbers: Sequence[int]) -> tuple[Measurement, ...]:
+        try:
+            return _offered([flows[number] for number in numbers], order)
+        except threading.BrokenBarrierError:  # another pair could not start
+            return ()
+        except BaseException as error:
+            faults.append(error)
+            failed.set()
+            gate.abort()
+            return ()
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        done = list(pool.map(part, parts))
+    if faults:
+        raise faults[0]
+    found = {
+        number: one
+        for numbers, measured in zip(parts, done, strict=True)
+        for number, one in zip(numbers, measured, strict=True)
+    }
+    return tuple(found[number] for number in range(len(flows)))
 
 
 @dataclass(slots=True)
@@ -114,8 +205,8 @@ class _Session:
     _writers: dict[str, list[store.StreamWriter]] = field(default_factory=dict)
     _tallies: list[Tally] = field(default_factory=list)
     _published: deque[tuple[int, int]] = field(default_factory=deque)
-    _sender: Child = field(init=False)
-    _receiver: Child = field(init=False)
+    _sender: Process = field(init=False)
+    _receiver: Process = field(init=False)
     _memory: MemoryCurve = field(init=False)
     _start_ns: int = 0
     _shown_ns: int = 0
@@ -128,9 +219,10 @@ class _Session:
 
         Where that fails nothing was sent, and no stream is left.
         """
-        self._receiver = Child("hil.traffic.receiver", self.orders.receiver, launcher)
+        told, one = self.orders, self.flows[0]
+        self._receiver = _process("receiver", one.rx.host, told.receiver, told.arrived, launcher)
         self._stack.callback(self._receiver.close)
-        self._sender = Child("hil.traffic.sender", self.orders.sender, launcher)
+        self._sender = _process("sender", one.tx.host, told.sender, told.sent, launcher)
         self._stack.callback(self._sender.close)
         with contextlib.ExitStack() as undo:
             undo.callback(self._forget_streams)
@@ -144,7 +236,7 @@ class _Session:
             "sender": self._sender.pid,
             "receiver": self._receiver.pid,
         }
-        self._memory = MemoryCurve(processes)
+        self._memory = MemoryCurve({name: pid for name, pid in processes.items() if pid})
 
     def _open_streams(self) -> None:
         for number, (flow, files) in enumerate(zip(self.flows, self.files, strict=True)):
@@ -161,7 +253,8 @@ class _Session:
                 writer = store.StreamWriter(files.stream(kind), dtype, about)
                 self._stack.callback(writer.close)
                 self._writers.setdefault(kind, []).append(writer)
-            self._tallies.append(Tally(flow.name, len(flow.plan)))
+            timed = clocks_of(flow).refusal is None
+            self._tallies.append(Tally(flow.name, len(flow.plan), timed=timed))
 
     def _forget_streams(self) -> None:
         for files in self.files:
@@ -169,9 +262,12 @@ class _Session:
 
     def offer(self, stopped: Callable[[], bool]) -> None:
         """Let the sender run to its end, or until `stopped` says so."""
-        offset_ns = realtime_offset_ns()
-        self._start_ns = time.monotonic_ns() + self.orders.lead_ns + _MARGIN_NS
-        start = {"go": self._start_ns + offset_ns, "start": self._start_ns}
+        asked_ns = time.monotonic_ns()
+        now_ns, offset_ns = self._sender.clock()
+        away_ns = time.monotonic_ns() - asked_ns
+        ahead_ns = self.orders.lead_ns + _MARGIN_NS + 3 * away_ns
+        start_ns, self._start_ns = now_ns + ahead_ns, asked_ns + away_ns + ahead_ns
+        start = {"go": start_ns + offset_ns, "start": start_ns}
         self._receiver.send(start)
         self._sender.send(start)
         while not self._done:
@@ -180,7 +276,13 @@ class _Session:
                 self._sender.send({"stop": True})
             self._look(_LOOK_S)
 
-    def drain(self, run: int, drain_ns: int, stopped: Callable[[], bool]) -> Taken:
+    def drain(
+        self,
+        run: int,
+        drain_ns: int,
+        stopped: Callable[[], bool],
+        together: tuple[tuple[str, str], ...],
+    ) -> Taken:
         """Wait for the last packets, end the receiver, and take what is left."""
         self._take_sent(everything=True)
         deadline = Deadline.after(min(drain_ns, _CUT_SHORT_NS) if self._cut else drain_ns)
@@ -209,7 +311,7 @@ class _Session:
             sender=self._done,
             receiver=report,
             host=self._facts["host"],
-            together=tuple((flow.name, flow.direction) for flow in self.flows),
+            together=together,
             seen=tuple(tally.report() for tally in self._tallies),
             memory=self._memory.report(),
         )
@@ -217,14 +319,13 @@ class _Session:
     def _look(self, timeout_s: float) -> None:
         """Hear the processes, file the rows they have, show how far it is."""
         children = [self._receiver] if self._done else [self._receiver, self._sender]
-        ready = select.select([child.fileno for child in children], [], [], timeout_s)[0]
-        if not self._done and self._sender.fileno in ready:
+        select.select([child.fileno for child in children], [], [], timeout_s)
+        if not self._done:
             for line in self._sender.hear():
                 if "done" in line:
                     self._done = line["done"]
                     break
-        if self._receiver.fileno in ready:
-            list(self._receiver.hear())
+        list(self._receiver.hear())
         self._take_sent(everything=False)
         self._take_arrived()
         self._memory.look(time.monotonic_ns())
@@ -280,6 +381,18 @@ class _Session:
     def close(self) -> None:
         """End what still runs; may be called twice."""
         self._stack.close()
+
+
+def _process(
+    name: str, host: str | None, orders: Path, ring: RowRing, launcher: Sequence[str]
+) -> Process:
+    """A process of a run, on this host or another."""
+    module = f"hil.traffic.{name}"
+    if host is None:
+        return Child(module, orders, launcher)
+    from hil.traffic.remote import RemoteChild, connected
+
+    return RemoteChild(connected(host), module, orders, launcher, ring)
 
 
 def _measured(

@@ -154,7 +154,9 @@ def keep(
 
 
 def stored(tx: Port, rx: Port) -> Floor | None:
-    """The floor that was kept for exactly these ports; None where none was."""
+    """The floor that was kept for exactly these ports; None where none was, or on another host."""
+    if tx.host is not None or rx.host is not None:
+        return None
     path = path_of(tx, rx)
     nothing = np.empty(0, np.int64)
     try:

@@ -50,6 +50,11 @@ def neighbour_mac(port: Port, address: Address) -> bytes:
 
     Raises: RigError when nobody answers.
     """
+    if port.host is not None:
+        from hil.traffic.remote import connected
+
+        found: bytes = connected(port.host).ask("neighbour_mac", port, address)
+        return found
     with inside(port.namespace), IPRoute() as netlink:
         if port.vlan is None:
             index = netlink.link_lookup(ifname=port.interface)[0]

@@ -29,7 +29,7 @@ from hil.traffic.flow import Flow
 from hil.traffic.linux import inside, own_address
 from hil.traffic.observation import observer_orders, points_of
 from hil.traffic.point import CANARY_BYTES
-from hil.traffic.port import Port
+from hil.traffic.port import Address, Port
 from hil.traffic.schedule import Schedule, write_plan
 from hil.traffic.stamping import offered
 from hil.wire import ip
@@ -155,6 +155,7 @@ def write_orders(
                 "card": card.clock,
             }
             for port, card in cards.items()
+            if port.host == flows[0].rx.host
         ],
     }
     receives = {port.name: card.receive for port, card in cards.items()}
@@ -184,19 +185,29 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
         if flow.layer != "udp" or flow.template is not None:
             found.append((0, False))
             continue
-        target = flow.ends[1]
-        family = socket.AF_INET if target.version == 4 else socket.AF_INET6
-        with inside(flow.rx.namespace), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            try:
-                if not flow.rx.holds(target):
-                    raise OSError(errno.EADDRNOTAVAIL, "not in this VLAN")
-                sock.bind(own_address(target, flow.rx.index))
-                found.append((sock.getsockname()[1], True))
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
-                    raise
-                found.append((49_153 + index, False))
+        free = free_udp_port(flow.rx, flow.ends[1])
+        found.append((49_153 + index, False) if free is None else (free, True))
     return found
+
+
+def free_udp_port(port: Port, address: Address) -> int | None:
+    """A UDP port that is free at an address of `port`; None where the address cannot be held."""
+    if port.host is not None:
+        from hil.traffic.remote import connected
+
+        there: int | None = connected(port.host).ask("free_udp_port", port, address)
+        return there
+    if not port.holds(address):
+        return None
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with inside(port.namespace), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(own_address(address, port.index))
+            return int(sock.getsockname()[1])
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return None
 
 
 def _frames(

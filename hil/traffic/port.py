@@ -49,6 +49,7 @@ class Port:
     `nat` says that a device between this port and the network translates its address. `held` are
     the addresses that the host's own stack answers for here, in no VLAN.
     `index` is the interface's number and `peer` that of the other end of a veth, 0 where unknown.
+    `host` is how the host that it is on is reached, None for this one.
     """
 
     name: str
@@ -67,10 +68,11 @@ class Port:
     driver: str | None = None
     index: int = 0
     peer: int = 0
+    host: str | None = None
 
     def touches(self, other: Port) -> bool:
         """True for the two ends of one veth pair: what one sends the other has in the same call."""
-        veths = self.driver == other.driver == "veth"
+        veths = self.driver == other.driver == "veth" and self.host == other.host
         return veths and (self.index, self.peer) == (other.peer, other.index)
 
     def address_of(self, version: Version) -> Interface | None:
@@ -134,6 +136,7 @@ def resolve_port(
     address: Interface | None = None,
     gateway: Address | None = None,
     tap: str | None = None,
+    host: str | None = None,
 ) -> Port:
     """Look at an interface and say what kind of port it is.
 
@@ -141,8 +144,17 @@ def resolve_port(
     stack must not answer for). An IPv6 address of the link alone is used only
     where it is given. `gateway` is the next hop towards everything off its own subnet.
 
-    Raises: UsageError, one sentence with the cure, when it is missing, down or unfit.
+    `host` is where to look, as execnet is told it; None is here.
+
+    Raises: UsageError, one sentence with the cure, when it is missing, down or unfit; RigError when
+    its host does not let us in.
     """
+    if host is not None:
+        from hil.traffic.remote import connected
+
+        named = {"name": name, "address": address, "gateway": gateway, "tap": tap}
+        there: Port = connected(host).ask("resolve_port", interface, namespace, **named)
+        return there
     shown = name or (f"{namespace}/{interface}" if namespace else interface)
     with inside(namespace), IPRoute() as netlink:
         link = _link(netlink, interface, shown)
@@ -214,6 +226,11 @@ def next_hop(port: Port, destination: Address) -> Address | None:
         return None
     if port.gateway is not None:
         return port.gateway
+    if port.host is not None:
+        from hil.traffic.remote import connected
+
+        hop: Address | None = connected(port.host).ask("next_hop", port, destination)
+        return hop
     with inside(port.namespace), IPRoute() as netlink:
         index = netlink.link_lookup(ifname=port.interface)
         try:

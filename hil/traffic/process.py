@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ from typing import Any, Final
 from hil.clock import Deadline
 from hil.errors import RigError, UsageError
 from hil.traffic.exchange import Lines
+from hil.traffic.watch import realtime_offset_ns
 
 _START_NS: Final = 10_000_000_000
 _END_S: Final = 2.0
@@ -21,7 +24,60 @@ _TAIL: Final = 2000
 _ROOT: Final = str(Path(__file__).parents[2])
 
 
-class Child:
+class Process(ABC):
+    """A process of a run, here or on another host, that is spoken to in lines."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def pid(self) -> int | None:
+        """The process, or a launcher that does not give its place to it; None on another host."""
+
+    @property
+    @abstractmethod
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when it has something to say."""
+
+    @abstractmethod
+    def clock(self) -> tuple[int, int]:
+        """CLOCK_MONOTONIC of its host now, and CLOCK_REALTIME less that."""
+
+    @abstractmethod
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Say something to it."""
+
+    @abstractmethod
+    def hear(self, timeout_s: float = 0.0) -> Iterator[dict[str, Any]]:
+        """What it says.
+
+        Raises: UsageError or RigError, in its words, when it reports a fault; RigError, with the
+        end of its error output where there is one, when it is gone.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+    def refuse(self, line: Mapping[str, Any]) -> None:
+        """Raises: UsageError or RigError where a line reports a fault."""
+        if "error" in line:
+            raise (UsageError if line.get("usage") else RigError)(line["error"])
+
+    def expect(self, word: str) -> Any:
+        """Wait for a line with `word` and return what it says.
+
+        Raises: RigError when it does not come in time; as `hear`.
+        """
+        deadline = Deadline.after(_START_NS)
+        while not deadline.passed:
+            for line in self.hear(deadline.left_s):
+                if word in line:
+                    return line[word]
+        raise RigError(f"the {self.name} process did not say {word!r} in time")
+
+
+class Child(Process):
     """A module of this room as a process of its own.
 
     It is in a process group of its own, so that Ctrl-C at a terminal reaches the parent alone.
@@ -51,43 +107,30 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process; a launcher's own where that does not give its place to the child."""
+        """As `Process.pid`."""
         return self._process.pid
 
     @property
     def fileno(self) -> int:
-        """The descriptor that becomes readable when the child has something to say."""
+        """As `Process.fileno`."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
+    def clock(self) -> tuple[int, int]:
+        """As `Process.clock`."""
+        return time.monotonic_ns(), realtime_offset_ns()
+
     def send(self, message: Mapping[str, Any]) -> None:
-        """Say something to the child."""
+        """As `Process.send`."""
         self._lines.send(message)
 
     def hear(self, timeout_s: float = 0.0) -> Iterator[dict[str, Any]]:
-        """What the child says.
-
-        Raises: UsageError or RigError, in its words, when it reports a fault; RigError, with the
-        end of its error output, when it is gone.
-        """
+        """As `Process.hear`."""
         for line in self._lines.receive(timeout_s):
-            if "error" in line:
-                raise (UsageError if line.get("usage") else RigError)(line["error"])
+            self.refuse(line)
             yield line
         if self._lines.closed:
             raise RigError(f"the {self.name} process ended early: {self._last_words()}")
-
-    def expect(self, word: str) -> Any:
-        """Wait for a line with `word` and return what it says.
-
-        Raises: RigError when it does not come in time; as `hear`.
-        """
-        deadline = Deadline.after(_START_NS)
-        while not deadline.passed:
-            for line in self.hear(deadline.left_s):
-                if word in line:
-                    return line[word]
-        raise RigError(f"the {self.name} process did not say {word!r} in time")
 
     def _last_words(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -83,10 +83,13 @@ class Seen:
 
 
 class Tally:
-    """What came in of one flow; memory does not grow with it."""
+    """What came in of one flow; memory does not grow with it.
 
-    def __init__(self, name: str, planned: int) -> None:
-        self.name, self.planned = name, planned
+    `timed` is False where the times of its two ends have no difference.
+    """
+
+    def __init__(self, name: str, planned: int, *, timed: bool = True) -> None:
+        self.name, self.planned, self._timed = name, planned, timed
         self.sent = self.received = 0
         self.delays = Histogram()
         self._seen = Seen()
@@ -128,6 +131,8 @@ class Tally:
         self._came_in_by[waiting] = sequences[~met]
 
     def _add(self, delays: NDArray[np.int64]) -> None:
+        if not self._timed:
+            return
         self.delays.add(delays)
         known = delays[taken(delays)]
         self._recent = np.concatenate((self._recent, known[-_RECENT:]))[-_RECENT:]

@@ -25,7 +25,10 @@ def offered(flows: Sequence[Flow]) -> dict[Port, Capability]:
     A stamp at one end only has nothing to be subtracted from, so a flow needs both.
     """
     ports = dict.fromkeys(each for flow in flows for each in (flow.tx, flow.rx))
-    said = {port: capability(port.interface, port.namespace) for port in ports}
+    said = {
+        port: NOTHING if port.host is not None else capability(port.interface, port.namespace)
+        for port in ports
+    }
     useful = {
         port
         for flow in flows

@@ -113,6 +113,7 @@ def _orders(
 ) -> dict[str, Any]:
     """What the process is told, as JSON values; its plan goes to `directory`."""
     v6 = ":" in target.host
+    source = flow.tx.address_of(6 if v6 else 4)
     last = max(int(last_row(flow.plan)["offset_ns"][0]), 1)
     capacity = capacity_for(len(flow.plan), _HELD_S, len(flow.plan) * 1e9 / last)
     return {
@@ -123,7 +124,7 @@ def _orders(
         "interface": flow.tx.interface,
         "namespace": flow.tx.namespace,
         "family": int(socket.AF_INET6 if v6 else socket.AF_INET),
-        "source": str(flow.tx.addresses[0].ip) if flow.tx.addresses and not v6 else None,
+        "source": str(source.ip) if source is not None else None,
         "target": [target.host, target.port],
         "header": target.header,
         "dscp": flow.dscp,

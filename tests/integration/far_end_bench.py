@@ -192,11 +192,6 @@ def both_ways() -> Any:
         return found | {"files": files, "far": ended(far)}
 
 
-def stateless() -> Any:
-    with relaying(drop_back=[7]), reflecting("--stateless"):
-        return measured("--count", "100", "--interval", "2 ms")
-
-
 def silent() -> Any:
     with relaying():
         return measured("--count", "100")
@@ -254,7 +249,8 @@ def answer() -> None:
 
 def cautious() -> Any:
     """What a reflector answers and what not."""
-    with relaying(), reflecting("--rate", "50") as far:
+    plain = reflecting("--stateless", "--port", "8620")
+    with relaying(), plain, reflecting("--rate", "50") as far:
         with inside("near"):
             asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             posing = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -269,6 +265,14 @@ def cautious() -> Any:
                 lengths.append(len(asking.recv(2048)))
             except TimeoutError:
                 lengths.append(None)
+        numbers = []
+        for port in (862, 8620):
+            asking.connect((FAR, port))
+            for number in (5, 9):
+                asking.send(stamp.question_bytes(stamp.Question(number, 1, 0x8001, 6)))
+                answered = stamp.answer(asking.recv(2048))
+                numbers.append(None if answered is None else answered.number)
+        asking.connect((FAR, 862))
         posing.sendto(good, (FAR, 862))
         for _ in range(200):
             asking.send(good)
@@ -276,12 +280,11 @@ def cautious() -> Any:
         with contextlib.suppress(TimeoutError):
             while asking.recv(2048):
                 came += 1
-        return {"lengths": lengths, "came": came} | ended(far)
+        return {"lengths": lengths, "came": came, "numbers": numbers} | ended(far)
 
 
 SCENARIOS = {
-    each.__name__: each
-    for each in (both_ways, stateless, silent, killed, interrupted, plain, cautious)
+    each.__name__: each for each in (both_ways, silent, killed, interrupted, plain, cautious)
 }
 
 

@@ -1,0 +1,83 @@
+"""A port on another host: its processes run there, its rows come home, nothing stays behind.
+
+Everything runs in user and network namespaces that unshare(1) makes, hence without privilege.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+BENCH = Path(__file__).with_name("remote_bench.py")
+ROOT = Path(__file__).parents[2]
+UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
+
+
+def on_bench(scenario: str) -> Any:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [*UNSHARE, sys.executable, str(BENCH), scenario],
+        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_port_in_another_place_of_one_kernel_is_measured_as_a_local_one() -> None:
+    found = on_bench("there")
+    assert found["code"] == 0, found
+    assert (found["sent"], found["received"], found["lost"]) == (300, 300, 0)
+    assert found["stamps"]["rx"] == {
+        "source": "kernel",
+        "missing": 0,
+        "missing_by_source": {"kernel": 0},
+    }
+    assert found["delay_ns"]["max"] > 0
+
+
+def test_between_two_kernels_counts_are_exact_and_no_delay_is_measured() -> None:
+    found = on_bench("back")
+    assert found["code"] == 0, found
+    assert (found["sent"], found["received"], found["lost"]) == (200, 200, 0)
+    assert found["valid"] is True
+    assert found["delay_ns"]["max"] is None
+    assert found["uncertainty_ns"] is None
+    assert found["stamps"]["rx"]["source"] == "elsewhere"
+    assert found["reception_interval_ns"]["p50"] > 0
+    assert found["send_lateness_ns"]["p50"] >= 0
+    assert "not measured" in found["uncertainty"]["sources"][0]
+
+
+def test_both_directions_between_two_hosts_run_at_once() -> None:
+    up, down = on_bench("both")
+    assert (up["received"], down["received"]) == (200, 200)
+    assert up["directions"] == down["directions"] == "both at once"
+
+
+def test_a_far_host_that_dies_is_a_rig_fault_and_its_rows_are_kept() -> None:
+    found = on_bench("killed")
+    assert found["code"] == 10
+    assert any("gone with its connection" in why for why in found["invalid_reasons"])
+    assert found["gone"]
+    (received,) = found["kept"]
+    assert received > 0
+
+
+def test_nothing_stays_behind_there_when_this_end_is_killed() -> None:
+    found = on_bench("orphaned")
+    assert found["there"] >= 2
+    assert found["gone"]
+
+
+def test_another_version_of_hil_there_is_refused_in_one_sentence() -> None:
+    found = on_bench("other")
+    assert found["code"] == 2
+    assert "has hil 0.0.1" in found["said"]
+    assert "install the same there" in found["said"]
