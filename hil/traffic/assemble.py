@@ -171,6 +171,8 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
             "warm_up_received": port["warm_up"],
             "checksum_pending": port["checksum_pending"],
             "other_vlan": port["other_vlan"],
+            "complaints": dict(run.receiver["complaints"]),
+            "neighbours_answered": run.receiver["neighbours_answered"],
         },
         "ports": {
             role: {

@@ -51,6 +51,13 @@ class Compiled:
     version: ip.Version | None = None
     vlan: int = 0
 
+    @property
+    def sent_to(self) -> int | None:
+        """The UDP port that stands in the frames as they leave; a NAT may change it on the way."""
+        one = next(iter(self.templates.values()))
+        at = one.probe_at - ip.UDP_HEADER + 2
+        return int.from_bytes(one.frame[at : at + 2], "big") if self.version else None
+
 
 def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
     """The templates of a flow; `udp_port` is the destination port where the flow needs one.
@@ -63,14 +70,21 @@ def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
     flow.check()
     packet, routed = _packet(flow, udp_port)
     templates = {size: _template(flow, packet, size, canary) for size in flow.plan.sizes}
-    udp = packet.getlayer("UDP")
     return Compiled(
         templates=templates,
-        udp_port=int(udp.dport) if udp is not None else None,
+        udp_port=_receivers(flow, udp_port, packet),
         routed=routed if flow.routed is None else flow.routed,
         version=_version(packet) if flow.layer == "udp" else None,
         vlan=int(packet["Dot1Q"].vlan) if packet.haslayer("Dot1Q") else 0,
     )
+
+
+def _receivers(flow: Flow, udp_port: int, packet: Any) -> int | None:
+    """The UDP port that the frames arrive at: that of a template, else the one it was given."""
+    if flow.template is None:
+        return udp_port if flow.layer == "udp" else None
+    udp = packet.getlayer("UDP")
+    return int(udp.dport) if udp is not None else None
 
 
 def _version(packet: Any) -> ip.Version | None:
@@ -95,26 +109,37 @@ def _packet(flow: Flow, udp_port: int) -> tuple[Any, bool]:
             return Ether(src=flow.tx.mac, dst=station, type=probe.ETHERTYPE), False
         tag = Dot1Q(vlan=flow.tx.vlan, type=probe.ETHERTYPE)
         return Ether(src=flow.tx.mac, dst=station, type=ETH_P_8021Q) / tag, False
-    source, target = flow.ends
+    (source, target), port = flow.ends, udp_port
+    if flow.udp is not None and flow.udp.towards is not None:
+        target, port = flow.udp.towards
     packet: Any
     if source.version == 4:
         packet = IP(src=str(source), dst=str(target), tos=flow.dscp << 2, id=0, flags="DF")
         packet.ttl = _HOP_LIMIT
     else:
         packet = IPv6(src=str(source), dst=str(target), tc=flow.dscp << 2, fl=0, hlim=_HOP_LIMIT)
-    packet = packet / UDP(sport=SOURCE_PORT, dport=udp_port)
+    packet = packet / UDP(sport=flow.udp.source if flow.udp else SOURCE_PORT, dport=port)
     hop = next_hop(flow.tx, target)
+    translated = flow.tx.nat or flow.rx.nat
     if flow.tx.kind == "ethernet":
         link = Ether(src=flow.tx.mac, dst=_towards(flow, hop, target))
         packet = (link if flow.tx.vlan is None else link / Dot1Q(vlan=flow.tx.vlan)) / packet
-    return packet, hop is not None
+    return packet, hop is not None or translated or _bare_and_beyond(flow, target)
+
+
+def _bare_and_beyond(flow: Flow, target: Address) -> bool:
+    """A bare IP port has no next hop to name, yet what is off its subnet is behind a router."""
+    own = flow.tx.addresses
+    return flow.tx.kind == "raw-ip" and not any(target in each.network for each in own)
 
 
 def _towards(flow: Flow, hop: Address | None, target: Address) -> bytes:
     """The MAC address that a frame of the flow is sent to."""
     if hop is not None:
         return neighbour_mac(flow.tx, hop)
-    return flow.rx.mac or neighbour_mac(flow.tx, target)
+    if flow.rx.mac and any(target == each.ip for each in flow.rx.addresses):
+        return flow.rx.mac
+    return neighbour_mac(flow.tx, target)
 
 
 def _headers_of(flow: Flow) -> Any:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from hil.traffic.flow import Flow
 from hil.traffic.host import host_facts
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
 from hil.traffic.memory import MemoryCurve
+from hil.traffic.nat import open_nats, with_keep_alives
 from hil.traffic.observation import observed, points_of
 from hil.traffic.orders import Orders, private_directory, room_for, write_orders
 from hil.traffic.process import Child, Process
@@ -145,19 +146,23 @@ def _offered(flows: Sequence[Flow], order: _Order) -> tuple[Measurement, ...]:
     number = secrets.randbits(64)
     with contextlib.ExitStack() as stack:
         with private_directory(room_for(flows)) as shared:
+            opened = open_nats(flows, shared, order.launcher)
             orders = write_orders(
-                shared, flows, number, order.warm_up, launched=bool(order.launcher)
+                shared, opened.flows, number, order.warm_up, launched=bool(order.launcher)
             )
-            names = [measurement_id(number, k) for k in range(len(flows))]
+            names = [measurement_id(number, k) for k in range(len(opened.flows))]
             files = [store.Files(order.directory, name) for name in names]
-            session = _Session(flows, orders, files, order.progress)
+            session = _Session(opened.flows, orders, files, order.progress)
             stack.callback(session.close)
             session.start(order.launcher)
         order.begin()
         session.offer(order.stopped)
         home = session.drain(number, order.drain_ns, order.stopped, order.together)
         session.end_streams()
-        return tuple(_measured(flows, k, orders, files[k], home) for k in range(len(flows)))
+        done = [_measured(opened.flows, k, orders, files[k], home) for k in range(len(files))]
+        for keeper in files[len(flows) :]:
+            keeper.parquet.unlink()
+        return with_keep_alives(done, opened)
 
 
 def _side_by_side(
@@ -325,11 +330,27 @@ class _Session:
                 if "done" in line:
                     self._done = line["done"]
                     break
-        list(self._receiver.hear())
+        for line in self._receiver.hear():
+            if "too_big" in line:
+                self._refuse_size(line["too_big"])
         self._take_sent(everything=False)
         self._take_arrived()
         self._memory.look(time.monotonic_ns())
         self._show()
+
+    def _refuse_size(self, said: Mapping[str, Any]) -> None:
+        """End the run where its largest packet does not fit the path, known by the warm-up.
+
+        Later the path has changed under the run, and what is lost is the network's.
+        """
+        for flow, made in zip(self.flows, self.orders.compiled, strict=True):
+            if flow.tx.name == said["port"] and made.sent_to == said["udp_port"]:
+                most = f"{said['mtu']} B" if said["mtu"] else "less"
+                raise UsageError(
+                    f"flow {flow.name}: a packet of {max(made.templates)} B does not fit the path "
+                    f"from {flow.tx.name} to {flow.rx.name}: {said['by']} lets through at most "
+                    f"{most} (ICMP, packet too big); give a smaller size"
+                )
 
     def _take_sent(self, *, everything: bool) -> None:
         """Take the sent rows that have their stamps, or had time enough to get them."""

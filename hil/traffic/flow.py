@@ -21,6 +21,19 @@ from hil.wire.trailer import FORMATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Datagram:
+    """The UDP ports of a flow that must have these, and where its packets are sent.
+
+    `source` and `target` are those at its two ports; `towards` is the address and port that stand
+    in its packets as it sends them, where a NAT translates them; None: those of its receiver.
+    """
+
+    source: int
+    target: int
+    towards: tuple[Address, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """Planned packets from `tx` to `rx`.
 
@@ -34,6 +47,7 @@ class Flow:
     are points on the way, in the order in which uplink passes them, and `search` says where to look
     for the flow's canary. `stamped` is False for background load: its packets are numbered and
     counted like any other, and the kernel takes no time of their sending.
+    `udp` are its UDP ports where they are not to be chosen.
     """
 
     name: str
@@ -44,6 +58,7 @@ class Flow:
     dscp: int = 0
     template: Any = None
     routed: bool | None = None
+    udp: Datagram | None = None
     path: str = ""
     direction: Direction = "uplink"
     traffic: Mapping[str, Any] = field(default_factory=dict)

@@ -238,6 +238,24 @@ def own_address(address: IPv4Address | IPv6Address, index: int, port: int = 0) -
     return str(address), port, 0, index if address.is_link_local else 0
 
 
+def silent_socket(where: tuple[Any, ...], name: str) -> socket.socket:
+    """A UDP socket that takes datagrams and keeps none: so the kernel sends no ICMP for them.
+
+    `where` is as of `own_address`; `name` is that of the port. Raises: UsageError when it is taken.
+    """
+    family = socket.AF_INET if len(where) == 2 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    attach_filter(sock, DROP_ALL)
+    try:
+        sock.bind(where)
+    except OSError as error:
+        sock.close()
+        raise UsageError(
+            f"port {name} cannot use UDP {where[0]}:{where[1]}: {error.strerror}"
+        ) from None
+    return sock
+
+
 def packet_socket(interface: str, protocol: int = 0) -> socket.socket:
     """A raw packet socket, bound to `interface`; deaf with protocol 0.
 

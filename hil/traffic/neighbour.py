@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -34,6 +35,8 @@ _ARP_REPLY: Final = 2
 _ARP: Final = struct.Struct("!HHBBH6s4s6s4s")
 _ARP_HEAD: Final = (1, ip.ETHERTYPE[4], 6, 4)  # Ethernet, IPv4, lengths of their addresses
 
+_ETHERNET: Final = 14
+_ICMP: Final = 1
 _ICMPV6: Final = 58
 _HOP_LIMIT: Final = 255  # a smaller one has crossed a router and is not believed (RFC 4861 7.1)
 _SOLICITATION: Final = 135
@@ -43,6 +46,14 @@ _TARGET_LINK_ADDRESS: Final = 2
 _SOLICITED_OVERRIDE: Final = 0x6000_0000
 _ND_AT: Final = 40  # after the header of IPv6
 _ND_OPTIONS_AT: Final = _ND_AT + 24
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a port is on its link: its own MAC address, empty on bare IP, and its VLAN."""
+
+    mac: bytes
+    vlan: int | None
 
 
 def neighbour_mac(port: Port, address: Address) -> bytes:
@@ -62,11 +73,12 @@ def neighbour_mac(port: Port, address: Address) -> bytes:
                 known = entry.get_attr("NDA_LLADDR")
                 if known and any(octet != "00" for octet in known.split(":")):
                     return bytes.fromhex(known.replace(":", ""))
-        sock = listening(port)
+        link = Link(port.mac, port.vlan)
+        sock = listening(port.interface, link)
     with sock:
         for _ in range(_TRIES):
-            if answer := _ask(sock, port, address):
-                return answer
+            if answered := _ask(sock, port, address):
+                return answered
     asked = "ARP" if address.version == 4 else "neighbour solicitations"
     where = f" in VLAN {port.vlan}" if port.vlan is not None else ""
     raise RigError(
@@ -77,57 +89,70 @@ def neighbour_mac(port: Port, address: Address) -> bytes:
 
 def _ask(sock: socket.socket, port: Port, address: Address) -> bytes | None:
     try:
-        sock.send(question(port, address))
+        own = port.address_of(address.version)
+        assert own is not None, "a flow has checked that the port speaks this version"
+        sock.send(question(Link(port.mac, port.vlan), own.ip, address))
     except OSError as error:
         if error.errno == errno.ENETDOWN:
             raise RigError(f"port {port.name} went down") from None
         raise
     deadline = Deadline.after(_WAIT_NS)
     while select.select([sock], [], [], deadline.left_s)[0]:
-        if answer := told(sock.recv(2048), address):
-            return answer
+        if found := told(sock.recv(2048), address):
+            return found
     return None
 
 
-def listening(port: Port) -> socket.socket:
-    """A socket that hears ARP and ICMPv6 in the VLAN of a port, and nothing that leaves it.
+def listening(interface: str, link: Link) -> socket.socket:
+    """A socket that hears ARP, ICMP and ICMPv6 in the VLAN of a port, and nothing that leaves it.
 
     Must be opened in the namespace of the port.
     """
-    sock = packet_socket(port.interface)
+    keep, drop = (linux.BPF_RET, 0, 0, linux.KEEP_ALL), (linux.BPF_RET, 0, 0, 0)
+    at = _ETHERNET if link.mac else 0
+    sock = packet_socket(interface)
     linux.attach_filter(
         sock,
         (
-            (linux.BPF_LD_HALF, 0, 0, 12),
-            (linux.BPF_JEQ, 3, 0, linux.ETH_P_ARP),
-            (linux.BPF_JEQ, 0, 5, linux.ETH_P_IPV6),
-            (linux.BPF_LD_BYTE, 0, 0, 14 + ip.PROTOCOL_AT[6]),
-            (linux.BPF_JEQ, 0, 3, _ICMPV6),
-            (linux.BPF_LD_WORD, 0, 0, linux.BPF_VLAN_TAG),
-            (linux.BPF_AND, 0, 0, 0xFFF),
-            (linux.BPF_JEQ, 1, 0, port.vlan or 0),
-            (linux.BPF_RET, 0, 0, 0),
-            (linux.BPF_RET, 0, 0, linux.KEEP_ALL),
+            *(
+                (
+                    (linux.BPF_LD_WORD, 0, 0, linux.BPF_VLAN_TAG),
+                    (linux.BPF_AND, 0, 0, 0xFFF),
+                    (linux.BPF_JEQ, 1, 0, link.vlan or 0),
+                    drop,
+                    (linux.BPF_LD_HALF, 0, 0, 12),
+                    (linux.BPF_JEQ, 0, 1, linux.ETH_P_ARP),
+                    keep,
+                )
+                if link.mac
+                else ()
+            ),
+            (linux.BPF_LD_BYTE, 0, 0, at),
+            (linux.BPF_AND, 0, 0, 0xF0),
+            (linux.BPF_JEQ, 3, 0, 0x60),
+            (linux.BPF_LD_BYTE, 0, 0, at + ip.PROTOCOL_AT[4]),
+            (linux.BPF_JEQ, 3, 0, _ICMP),
+            drop,
+            (linux.BPF_LD_BYTE, 0, 0, at + ip.PROTOCOL_AT[6]),
+            (linux.BPF_JEQ, 0, 1, _ICMPV6),
+            keep,
+            drop,
         ),
     )
     sock.setsockopt(linux.SOL_PACKET, linux.PACKET_IGNORE_OUTGOING, 1)
-    sock.bind((port.interface, linux.ETH_P_ALL))
+    sock.bind((interface, linux.ETH_P_ALL))
     return sock
 
 
-def question(port: Port, address: Address) -> bytes:
-    """The frame that asks whose `address` is, from the port's own address."""
-    own = port.address_of(address.version)
-    assert own is not None, "a flow has checked that the port speaks this version"
+def question(link: Link, own: Address, address: Address) -> bytes:
+    """The frame that asks whose `address` is, from `own`."""
     if isinstance(address, IPv4Address):
-        body = _ARP.pack(
-            *_ARP_HEAD, _ARP_REQUEST, port.mac, own.ip.packed, bytes(6), address.packed
-        )
-        return _frame(port, BROADCAST, linux.ETH_P_ARP, body)
+        body = _ARP.pack(*_ARP_HEAD, _ARP_REQUEST, link.mac, own.packed, bytes(6), address.packed)
+        return _frame(link, BROADCAST, linux.ETH_P_ARP, body)
     # RFC 4291 2.7.1: the group of all nodes whose address ends in these three bytes.
     group = b"\xff\x02" + bytes(9) + b"\x01\xff" + address.packed[-3:]
-    body = _nd(own.ip.packed, group, _SOLICITATION, 0, address.packed, port.mac)
-    return _frame(port, b"\x33\x33" + group[-4:], linux.ETH_P_IPV6, body)
+    body = _nd(own.packed, group, _SOLICITATION, 0, address.packed, link.mac)
+    return _frame(link, b"\x33\x33" + group[-4:], linux.ETH_P_IPV6, body)
 
 
 def told(frame: bytes, address: Address) -> bytes | None:
@@ -143,7 +168,7 @@ def told(frame: bytes, address: Address) -> bytes | None:
     return _option(body, _TARGET_LINK_ADDRESS) or frame[6:12]
 
 
-def answer(port: Port, frame: bytes, addresses: Sequence[Address]) -> bytes | None:
+def answer(link: Link, frame: bytes, addresses: Sequence[Address]) -> bytes | None:
     """The frame that answers a question for one of `addresses`; None where it is none."""
     kind, body = int.from_bytes(frame[12:14], "big"), frame[14:]
     if kind == linux.ETH_P_ARP and len(body) >= _ARP.size:
@@ -151,8 +176,8 @@ def answer(port: Port, frame: bytes, addresses: Sequence[Address]) -> bytes | No
         asked: Address = IPv4Address(wanted)
         if tuple(head) != _ARP_HEAD or operation != _ARP_REQUEST or asked not in addresses:
             return None
-        reply = _ARP.pack(*_ARP_HEAD, _ARP_REPLY, port.mac, wanted, mac, sender)
-        return _frame(port, mac, linux.ETH_P_ARP, reply)
+        reply = _ARP.pack(*_ARP_HEAD, _ARP_REPLY, link.mac, wanted, mac, sender)
+        return _frame(link, mac, linux.ETH_P_ARP, reply)
     if kind == linux.ETH_P_IPV6 and len(body) >= _ND_OPTIONS_AT:
         asked = IPv6Address(body[_ND_AT + 8 : _ND_OPTIONS_AT])
         if asked not in addresses or not _is_nd(body, _SOLICITATION, asked):
@@ -161,15 +186,15 @@ def answer(port: Port, frame: bytes, addresses: Sequence[Address]) -> bytes | No
         if source == bytes(16):
             return None  # somebody looks whether the address is free (RFC 4862 5.4)
         reply = _nd(
-            asked.packed, source, _ADVERTISEMENT, _SOLICITED_OVERRIDE, asked.packed, port.mac
+            asked.packed, source, _ADVERTISEMENT, _SOLICITED_OVERRIDE, asked.packed, link.mac
         )
-        return _frame(port, _option(body, _SOURCE_LINK_ADDRESS) or frame[6:12], kind, reply)
+        return _frame(link, _option(body, _SOURCE_LINK_ADDRESS) or frame[6:12], kind, reply)
     return None
 
 
-def _frame(port: Port, to: bytes, ethertype: int, body: bytes) -> bytes:
-    tag = b"" if port.vlan is None else struct.pack("!HH", linux.ETH_P_8021Q, port.vlan)
-    frame = b"".join((to, port.mac, tag, ethertype.to_bytes(2, "big"), body))
+def _frame(link: Link, to: bytes, ethertype: int, body: bytes) -> bytes:
+    tag = b"" if link.vlan is None else struct.pack("!HH", linux.ETH_P_8021Q, link.vlan)
+    frame = b"".join((to, link.mac, tag, ethertype.to_bytes(2, "big"), body))
     return frame.ljust(_SHORTEST + len(tag), b"\0")
 
 

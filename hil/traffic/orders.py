@@ -32,6 +32,7 @@ from hil.traffic.point import CANARY_BYTES
 from hil.traffic.port import Address, Port
 from hil.traffic.schedule import Schedule, write_plan
 from hil.traffic.stamping import offered
+from hil.traffic.stations import stations
 from hil.wire import ip
 
 _SHARED_MEMORY: Final = Path("/dev/shm")
@@ -144,6 +145,7 @@ def write_orders(
     }
     receiving = shared | {
         "capacity": arrived.capacity,
+        "stations": stations(flows),
         "ports": _inlets(directory, flows, compiled, [held for _, held in udp]),
         "observers": observers,
         "observed_capacity": observed.capacity if observed is not None else 0,
@@ -185,24 +187,28 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
         if flow.layer != "udp" or flow.template is not None:
             found.append((0, False))
             continue
-        free = free_udp_port(flow.rx, flow.ends[1])
-        found.append((49_153 + index, False) if free is None else (free, True))
+        target, wanted = flow.ends[1], flow.udp.target if flow.udp else 0
+        free = free_udp_port(flow.rx, target, wanted)
+        found.append((wanted or 49_153 + index, False) if free is None else (free, True))
     return found
 
 
-def free_udp_port(port: Port, address: Address) -> int | None:
-    """A UDP port that is free at an address of `port`; None where the address cannot be held."""
+def free_udp_port(port: Port, address: Address, wanted: int = 0) -> int | None:
+    """A UDP port that is free at an address of `port`; None where the address cannot be held.
+
+    `wanted` is the one that it must be, 0 for any.
+    """
     if port.host is not None:
         from hil.traffic.remote import connected
 
-        there: int | None = connected(port.host).ask("free_udp_port", port, address)
+        there: int | None = connected(port.host).ask("free_udp_port", port, address, wanted)
         return there
     if not port.holds(address):
         return None
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with inside(port.namespace), socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
-            sock.bind(own_address(address, port.index))
+            sock.bind(own_address(address, port.index, wanted))
             return int(sock.getsockname()[1])
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
@@ -229,14 +235,23 @@ def _frames(
 def _warm_up(
     flows: Sequence[Flow], places: Sequence[Mapping[int, int]], count: int
 ) -> list[tuple[int, int, int]]:
-    """When (before the start), of which flow and which frame each warm-up frame is."""
+    """When (before the start), of which flow and which frame each warm-up frame is.
+
+    It begins with the largest packet of a flow: where that does not fit the path, a router says so
+    before the first packet that counts.
+    """
     first = [
         place[int(flow.plan.rows(0, 1)["size"][0])]
         for flow, place in zip(flows, places, strict=True)
     ]
+    largest = [place[max(place)] for place in places]
     start = -WARM_UP_GAP_NS - count * _WARM_UP_NS
     return [
-        (start + turn * _WARM_UP_NS + flow * (_WARM_UP_NS // len(flows)), flow, first[flow])
+        (
+            start + turn * _WARM_UP_NS + flow * (_WARM_UP_NS // len(flows)),
+            flow,
+            first[flow] if turn else largest[flow],
+        )
         for turn in range(count)
         for flow in range(len(flows))
     ]

@@ -64,12 +64,14 @@ class Process(ABC):
         if "error" in line:
             raise (UsageError if line.get("usage") else RigError)(line["error"])
 
-    def expect(self, word: str) -> Any:
+    def expect(self, word: str, more_ns: int = 0) -> Any:
         """Wait for a line with `word` and return what it says.
+
+        `more_ns` is what it may take beyond the start of a process.
 
         Raises: RigError when it does not come in time; as `hear`.
         """
-        deadline = Deadline.after(_START_NS)
+        deadline = Deadline.after(_START_NS + more_ns)
         while not deadline.passed:
             for line in self.hear(deadline.left_s):
                 if word in line:

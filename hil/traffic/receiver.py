@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from hil.traffic.match import Expected, Matcher, Shape
 from hil.traffic.observer import Observer
 from hil.traffic.ring import MOST, ReceiveRing
 from hil.traffic.schedule import Offsets
+from hil.traffic.stack import TOO_BIG, Complaint, Stack
 from hil.traffic.watch import ClockWatch, StallWatch
 from hil.wire import ip, probe
 from hil.wire.trailer import FORMATS
@@ -76,8 +77,9 @@ class _Inlet:
                 raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
             for each in order["flows"]:
                 if each["hold"]:
-                    address = ip_address(each["hold"])
-                    self._held.append(_silent(address, order["index"], each["udp_port"], self.name))
+                    own = ip_address(each["hold"])
+                    where = linux.own_address(own, order["index"], each["udp_port"])
+                    self._held.append(linux.silent_socket(where, self.name))
 
     def turn(self, arrived: RowRing) -> tuple[int, int]:
         """Hand on what has arrived: frames seen, and rows there was no room for."""
@@ -128,19 +130,6 @@ def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
         version=order["version"],
         vlan=order["vlan"],
     )
-
-
-def _silent(address: IPv4Address | IPv6Address, index: int, port: int, name: str) -> socket.socket:
-    """A UDP socket that takes datagrams and keeps none: so the kernel sends no ICMP for them."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    linux.attach_filter(sock, linux.DROP_ALL)
-    try:
-        sock.bind(linux.own_address(address, index, port))
-    except OSError as error:
-        sock.close()
-        raise UsageError(f"port {name} cannot use UDP {address}:{port}: {error.strerror}") from None
-    return sock
 
 
 def arrival_filter(flows: list[Expected], link: int, trailer: int) -> tuple[linux.Instruction, ...]:
@@ -212,6 +201,8 @@ class Receiver:
             orders["watched"], {inlet.name: inlet.ring.dropped for inlet in self._inlets}
         )
         self._cards = Cards(orders["watched"])
+        self._stack = Stack(orders["stations"], self._complained)
+        self._start_ns = 1 << 63
         self._overrun = 0
         self._finish = False
 
@@ -235,6 +226,7 @@ class Receiver:
         while left > 0 and (seen := self._turn()):
             left -= seen
         self._watch(now=True)
+        self._stack.close()
         self._clock.finish()
         self._lines.send({"done": self._report()})
         self._cards.close()
@@ -245,6 +237,20 @@ class Receiver:
         self._clock.look(monotonic, now=now)
         self._drops.look(monotonic, time.time_ns(), now=now)
         self._cards.look(monotonic, now=now)
+
+    def _complained(self, port: str, said: Complaint) -> None:
+        """A router has no room for a packet: said at once while the run is yet to begin."""
+        if said.says == TOO_BIG and time.monotonic_ns() < self._start_ns:
+            self._lines.send(
+                {
+                    "too_big": {
+                        "port": port,
+                        "by": str(said.by),
+                        "mtu": said.mtu,
+                        "udp_port": said.udp_port,
+                    }
+                }
+            )
 
     def _turn(self) -> int:
         total = 0
@@ -261,6 +267,7 @@ class Receiver:
     def _hear(self) -> None:
         for line in self._lines.receive():
             if "go" in line:
+                self._start_ns = line["start"]
                 for inlet in self._inlets:
                     inlet.matcher.start_ns = line["go"]
             self._finish |= "finish" in line
@@ -298,6 +305,8 @@ class Receiver:
             },
             "observers": {each.name: each.report() for each in self._observers},
             "overrun": self._overrun,
+            "complaints": dict(self._stack.complaints),
+            "neighbours_answered": self._stack.answered,
             "lost_on_the_way_out": {
                 name: self._drops.windows(name, "tx") for name in self._watched
             },

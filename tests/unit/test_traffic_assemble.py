@@ -83,6 +83,8 @@ def home(**changes: Any) -> Taken:
         "receiver": {
             "ports": {"rx": port_report},
             "overrun": 0,
+            "complaints": {},
+            "neighbours_answered": 0,
             "clock": {"steps": [], "rate_ppm": 0.0},
             "stalls": {"max_ns": None},
             "lost_on_the_way_out": {"tx": []},

@@ -1,0 +1,298 @@
+"""Kinds of ports, each between real namespaces; a program like `traffic_bench`, with its bench.
+
+tx/e0 --- mid/m0  router, bridge or NAT  mid/m1 --- rx/e1        tx/d0 --- rx/d1
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.nftables.main import NFTables
+from traffic_bench import MILLISECOND, make_bench, shown  # type: ignore[import-not-found]
+
+from hil.errors import HilError
+from hil.traffic import Flow, periodic, resolve_port, run
+from hil.traffic.flow import Datagram
+from hil.traffic.linux import inside
+from hil.traffic.neighbour import neighbour_mac
+from hil.traffic.port import Port
+from hil.traffic.stack import Stack
+from hil.traffic.stations import stations
+
+_NO_DAD = 0x02  # an address is used at once (linux/if_addr.h)
+
+
+def give(space: str, interface: str, *addresses: str, mtu: int | None = None) -> None:
+    """Addresses to an interface, usable at once."""
+    with inside(space), IPRoute() as netlink:
+        index = netlink.link_lookup(ifname=interface)[0]
+        for text in addresses:
+            address = ip_interface(text)
+            length = address.network.prefixlen
+            six = {"flags": _NO_DAD} if address.version == 6 else {}
+            netlink.addr("add", index=index, address=str(address.ip), prefixlen=length, **six)
+        if mtu is not None:
+            netlink.link("set", index=index, mtu=mtu)
+
+
+def write(space: str, name: str, value: str) -> None:
+    """A sysctl of a namespace."""
+    with inside(space):
+        Path("/proc/sys/net", name).write_text(value)
+
+
+def make_router(**more: Any) -> None:
+    """The middle forwards both versions of IP between x.9 and x.10."""
+    give("mid", "m0", "10.9.0.254/24", "2001:db8:9::fe/64")
+    give("mid", "m1", "10.10.0.254/24", "2001:db8:a::fe/64", **more)
+    give("tx", "e0", "2001:db8:9::1/64")
+    give("rx", "e1", "10.10.0.2/24", "2001:db8:a::2/64")
+    write("mid", "ipv4/ip_forward", "1")
+    write("mid", "ipv6/conf/all/forwarding", "1")
+
+
+def port(text: str, address: str | None = None, gateway: str | None = None, **more: Any) -> Port:
+    """A port of the bench, as a testbed file would declare it."""
+    space, interface = text.split("/")
+    found = resolve_port(
+        interface,
+        space,
+        address=ip_interface(address) if address else None,
+        gateway=ip_address(gateway) if gateway else None,
+        name=more.pop("name", None),
+    )
+    return replace(found, **more)
+
+
+def flow(name: str, tx: Port, rx: Port, count: int, **more: Any) -> Flow:
+    """A flow of 200 B over UDP, one each millisecond."""
+    interval = more.pop("interval_ns", MILLISECOND)
+    fields: dict[str, Any] = {
+        "layer": "udp",
+        "planned": periodic(count, interval, more.pop("size", 200)),
+        "interval_ns": interval,
+    }
+    return Flow(name=name, tx=tx, rx=rx, **(fields | more))
+
+
+def measured(flows: list[Flow], **more: Any) -> list[dict[str, Any]]:
+    """The figures of a run of these flows."""
+    with tempfile.TemporaryDirectory() as directory:
+        done = run(flows, directory=Path(directory), **more)
+        left = [each.name for each in Path(directory).iterdir() if each.suffix != ".parquet"]
+        files = len(list(Path(directory).iterdir()))
+    assert not left, left
+    assert files == len(flows)
+    return [shown(each) for each in done]
+
+
+def refused(flows: list[Flow], **more: Any) -> str:
+    """What is said of flows that cannot be run."""
+    try:
+        measured(flows, **more)
+    except HilError as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+# Scenarios.
+
+
+def routed(order: Mapping[str, Any]) -> Any:
+    """Both versions of IP over a router, both ways; then with addresses that no kernel holds."""
+    make_router()
+    count = order["count"]
+    held = {
+        4: (port("tx/e0", None, "10.9.0.254"), port("rx/e1", "10.10.0.2/24", "10.10.0.254")),
+        6: (
+            port("tx/e0", "2001:db8:9::1/64", "2001:db8:9::fe"),
+            port("rx/e1", "2001:db8:a::2/64", "2001:db8:a::fe"),
+        ),
+    }
+    strange = {
+        4: (
+            port("tx/e0", "10.9.0.77/24", "10.9.0.254", name="near 4"),
+            port("rx/e1", "10.10.0.77/24", "10.10.0.254", name="far 4"),
+        ),
+        6: (
+            port("tx/e0", "2001:db8:9::77/64", "2001:db8:9::fe", name="near 6"),
+            port("rx/e1", "2001:db8:a::77/64", "2001:db8:a::fe", name="far 6"),
+        ),
+    }
+    out: dict[str, Any] = {}
+    for name, ports in (("held", held), ("strange", strange)):
+        flows = []
+        for version, (near, far) in ports.items():
+            flows.append(flow(f"{version} up", near, far, count, dscp=46))
+            if name == "held":  # the other way the router is asked, and so learns who asks
+                flows.append(flow(f"{version} down", far, near, count, direction="downlink"))
+        out[name] = measured(flows)
+    return out
+
+
+def vlan(order: Mapping[str, Any]) -> Any:
+    """Tags that are right, wrong, missing and superfluous; two ports on one trunk."""
+    count = order["count"]
+    near = {tag: port("tx/d0", name=f"near {tag}", vlan=tag) for tag in (None, 5, 6)}
+    far = {tag: port("rx/d1", name=f"far {tag}", vlan=tag) for tag in (None, 5, 6)}
+    trunk = [
+        flow("five", near[5], far[5], count),
+        flow("six", near[6], far[6], count, layer="ethernet", size=1514),
+        flow("back", far[6], near[6], count, direction="downlink"),
+    ]
+    wrong = [
+        flow("wrong", near[5], far[6], count),
+        flow("missing", near[None], far[6], count, layer="ethernet"),
+    ]
+    return {
+        "trunk": measured(trunk),
+        "wrong": measured(wrong),
+        "superfluous": measured([flow("superfluous", near[5], far[None], count)]),
+    }
+
+
+def neighbours(order: Mapping[str, Any]) -> Any:
+    """Asking for addresses that no kernel holds, in a VLAN; and in one where nobody is."""
+    near = port("tx/d0", name="near", vlan=5)
+    four, six = "10.8.0.77/24", "2001:db8::77/64"
+    near = replace(near, addresses=(ip_interface("10.8.0.9/24"), ip_interface("2001:db8::9/64")))
+    far = port("rx/d1", name="far", vlan=5)
+    far = replace(far, addresses=(ip_interface(four), ip_interface(six)))
+    stack = Stack(stations([flow("f", near, far, 1)]))
+    try:
+        found = [neighbour_mac(near, ip_interface(each).ip).hex() for each in (four, six)]
+        answered = stack.answered
+        try:
+            neighbour_mac(replace(near, vlan=6), ip_address("10.8.0.77"))
+            said = "nothing"
+        except HilError as error:
+            said = f"{type(error).__name__}: {error}"
+    finally:
+        stack.close()
+    return {"found": found, "mac": far.mac.hex(), "answered": answered, "said": said}
+
+
+def too_big(order: Mapping[str, Any]) -> Any:
+    """Packets that fit both ports and not the link between, over both versions of IP."""
+    make_router(mtu=1300)
+    give("rx", "e1", mtu=1300)
+    give("rx", "e1", mtu=1500)  # the far port has room; the router's own link has not
+    flows = [
+        flow(
+            "four",
+            port("tx/e0", None, "10.9.0.254"),
+            port("rx/e1", "10.10.0.2/24"),
+            5000,
+            size=1400,
+        ),
+        flow(
+            "six",
+            port("tx/e0", "2001:db8:9::1/64", "2001:db8:9::fe"),
+            port("rx/e1", "2001:db8:a::2/64"),
+            5000,
+            size=1400,
+        ),
+    ]
+    fits = [replace(each, planned=periodic(order["count"], MILLISECOND, 1300)) for each in flows]
+    return {"said": [refused([each]) for each in flows], "fits": measured(fits)}
+
+
+def relayed(order: Mapping[str, Any]) -> Any:
+    """Datagrams that a program in the middle sends on: the kernel leaves their checksum open.
+
+    Over IPv6, whose header has no identification that a second kernel would choose anew.
+    """
+    make_router()
+    near = port("tx/e0", "2001:db8:9::1/64")
+    far = port("rx/e1", "2001:db8:a::2/64")
+    with inside("mid"):
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.bind(("2001:db8:9::fe", 0))
+        out = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+
+    def relay() -> None:
+        while True:
+            out.sendto(sock.recv(2048), ("2001:db8:a::2", 52_000))
+
+    threading.Thread(target=relay, daemon=True).start()
+    towards = (ip_address("2001:db8:9::fe"), sock.getsockname()[1])
+    ports = Datagram(source=52_001, target=52_000, towards=towards)
+    return measured([flow("relayed", near, far, order["count"], udp=ports, routed=True)])
+
+
+def nat(order: Mapping[str, Any]) -> Any:
+    """A Linux router that hides what is behind it, as a CPE does: uplink, downlink and both."""
+    count = order["count"]
+    for version, inner, outer, outside in (
+        (4, "192.168.1.1/24", "10.10.0.254/24", "10.10.0.2/24"),
+        (6, "fd00:1::1/64", "2001:db8:a::fe/64", "2001:db8:a::2/64"),
+    ):
+        give("mid", "m0", inner)
+        give("mid", "m1", outer)
+        give("rx", "e1", outside)
+        with inside("mid"):
+            _masquerade(version)
+    give("tx", "e0", "192.168.1.2/24", "fd00:1::2/64")
+    write("mid", "ipv4/ip_forward", "1")
+    write("mid", "ipv6/conf/all/forwarding", "1")
+    near = port("tx/e0", "192.168.1.2/24", "192.168.1.1", nat=True)
+    far = port("rx/e1", "10.10.0.2/24")
+    near_6 = port("tx/e0", "fd00:1::77/64", "fd00:1::1", nat=True, name="near 6")
+    far_6 = port("rx/e1", "2001:db8:a::77/64", name="far 6")
+    down = flow("down", far, near, count, direction="downlink")
+    both = [
+        flow("up", near, far, count),
+        down,
+        flow("other down", far, near, count, direction="downlink", size=1500),
+        flow("down 6", far_6, near_6, count, direction="downlink"),
+    ]
+    out: dict[str, Any] = {
+        "both": measured(both),
+        "alone": measured([down], launcher=["env", "A=b"]),
+    }
+    out["between"] = refused([flow("between", near, replace(near, name="other"), 10)])
+    write("mid", "ipv4/ip_forward", "0")
+    out["shut"] = refused([down])
+    return out
+
+
+def _masquerade(version: int) -> None:
+    """Translate what leaves m1, ports and all (nf_nat_masquerade, by random ports)."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    random = {"attrs": [("NFTA_MASQ_FLAGS", {"NF_NAT_RANGE_PROTO_RANDOM"})]}
+    masquerade = {"attrs": [("NFTA_EXPR_NAME", "masq"), ("NFTA_EXPR_DATA", random)]}
+    with NFTables(nfgen_family=family) as tables:
+        tables.table("add", name="nat")
+        tables.chain("add", table="nat", name="out", hook="postrouting", type="nat", policy=1)
+        tables.rule("add", table="nat", chain="out", expressions=((masquerade,),))
+
+
+SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "neighbours": neighbours,
+    "nat": nat,
+    "relayed": relayed,
+    "routed": routed,
+    "too_big": too_big,
+    "vlan": vlan,
+}
+
+
+def main() -> None:
+    """Run one scenario on a bench made for it."""
+    name, order = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    make_bench()
+    print(json.dumps(SCENARIOS[name](order)))
+
+
+if __name__ == "__main__":
+    main()
