@@ -38,7 +38,7 @@ _ATTACHMENT = Shape(
 
 
 _HOST = Shape(
-    r"(ssh=[^/]+|popen)(//[a-z_]+=.+)*",
+    r"(ssh=((?!//).)+|popen)(//[a-z_]+=((?!//).)+)*",
     "ssh=USER@HOST, with //python=PATH where hil is not in its default Python, as in "
     "'ssh=lab@edge1//python=/opt/hil/bin/python'",
 )

@@ -1,8 +1,8 @@
 """The far side of a remote port: answers questions about ports, and runs a port's process.
 
 Executed by execnet in an interpreter on the host of the port, one call for each question and each
-process; `hil.traffic.remote` is the near side. A process started here ends with the connection:
-by its end, by the silence of the near side, and with this interpreter.
+process; `hil.traffic.remote` is the near side. A process started here ends with the connection,
+and with this interpreter, which does not outlive the silence of the near side.
 """
 
 from __future__ import annotations
@@ -46,6 +46,19 @@ def answer(channel: Any) -> None:
         channel.send(("error", str(error), isinstance(error, UsageError)))
     else:
         channel.send(("value", packed(value)))
+
+
+def stay(channel: Any) -> None:
+    """End this interpreter, and with it its children, once the near side is silent.
+
+    A connection whose cable was pulled ends on its own only after hours.
+    """
+    with contextlib.suppress(EOFError):  # the connection ended in order, and so will this
+        while True:
+            try:
+                channel.receive(SILENT_NS / 1e9)
+            except channel.TimeoutError:
+                os._exit(1)
 
 
 def run(channel: Any) -> None:
@@ -100,7 +113,7 @@ class _Served:
         self._channel, self._ring = channel, ring
         self._stamped = kind == "sent"
         self._published: deque[tuple[int, int]] = deque()
-        self._told_ns = self._heard_ns = time.monotonic_ns()
+        self._told_ns = time.monotonic_ns()
 
     def all(self, child: Child, heard: deque[Any], reading: int) -> None:
         """Pass everything on until the near side is gone or wants no more."""
@@ -108,20 +121,16 @@ class _Served:
             select.select([child.fileno, reading], [], [], _LOOK_S)
             with contextlib.suppress(BlockingIOError):
                 os.read(reading, 4096)
-            now = time.monotonic_ns()
             while heard:
                 message = heard.popleft()
-                self._heard_ns = now
                 if message is None:
                     return
                 self._obey(child, message)
-            if now > self._heard_ns + SILENT_NS:
-                return
             for line in child.hear():
                 self._take(everything="done" in line)
                 self._channel.send(("line", json.dumps(line)))
             self._take(everything=False)
-            if now > self._told_ns + TICK_NS:
+            if (now := time.monotonic_ns()) > self._told_ns + TICK_NS:
                 self._told_ns = now
                 self._channel.send(("tick",))
 

@@ -45,6 +45,7 @@ else:
 """
 _ANSWER: Final = "from hil.traffic.agent import answer; answer(channel)"
 _RUN: Final = "from hil.traffic.agent import run; run(channel)"
+_STAY: Final = "from hil.traffic.agent import stay; stay(channel)"
 _QUIETLY: Final = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5"
 
 
@@ -82,6 +83,17 @@ class Connection:
                 f"{shown(host)} has hil {version} ({digest}) and this host {here[0]} ({here[1]}): "
                 f"install the same there"
             )
+        threading.Thread(
+            target=self._keep, args=(self._gateway.remote_exec(_STAY),), daemon=True
+        ).start()
+
+    @staticmethod
+    def _keep(channel: Any) -> None:
+        """Give signs of life for as long as the connection holds."""
+        with contextlib.suppress(OSError):
+            while True:
+                channel.send(None)
+                channel.gateway.execmodel.sleep(TICK_NS / 1e9)
 
     def _first(self, source: str) -> Any:
         channel = self._gateway.remote_exec(source)
@@ -183,7 +195,7 @@ class RemoteChild(Process):
         self._ring = ring
         self._queue: deque[Any] = deque()
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._told_ns = self._heard_ns = time.monotonic_ns()
+        self._heard_ns = time.monotonic_ns()
         self._closed = False
         self._lock = threading.Lock()  # no writing to a descriptor that was closed
         self._channel = connection.channel()
@@ -229,14 +241,11 @@ class RemoteChild(Process):
         self._say(("line", json.dumps(message)))
 
     def _say(self, message: Any) -> None:
-        self._told_ns = time.monotonic_ns()
         with contextlib.suppress(OSError):  # a connection that is gone shows in `hear`
             self._channel.send(message)
 
     def hear(self, timeout_s: float = 0.0) -> Iterator[dict[str, Any]]:
         """As `Process.hear`; RigError also where the connection is gone."""
-        if time.monotonic_ns() > self._told_ns + TICK_NS:
-            self._say(("tick",))
         if not self._queue:
             select.select([self._reading], [], [], timeout_s)
         with contextlib.suppress(BlockingIOError):

@@ -9,6 +9,7 @@ private /proc entry where it has to be another kernel's::
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +112,9 @@ def far_processes() -> list[int]:
     return sorted(found)
 
 
-def ended(pids: list[int]) -> bool:
+def ended(pids: list[int], within_s: float = 15) -> bool:
     """Waits until all of some processes are gone."""
-    until = time.monotonic() + 15
+    until = time.monotonic() + within_s
     while any(pid in far_processes() for pid in pids):
         if time.monotonic() > until:
             return False
@@ -189,7 +191,78 @@ def other(directory: Path) -> Any:
     return measured(file, "--tx", "near", "--rx", "far", "--count", "100")
 
 
-SCENARIOS = {each.__name__: each for each in (there, back, both, killed, orphaned, other)}
+@contextlib.contextmanager
+def sshd(directory: Path) -> Iterator[Path]:
+    """An SSH server in the far namespace; the client's configuration that leads to it."""
+    with inside("far"), IPRoute() as netlink:
+        netlink.link("set", index=netlink.link_lookup(ifname="lo")[0], state="up")
+    with IPRoute() as netlink:
+        far = {"ifname": "f0", "net_ns_fd": "far"}
+        netlink.link("add", ifname="r0", kind="veth", peer=far)
+    for place, interface, address in ((None, "r0", "10.8.0.1"), ("far", "f0", "10.8.0.2")):
+        with inside(place), IPRoute() as netlink:
+            index = netlink.link_lookup(ifname=interface)[0]
+            netlink.addr("add", index=index, address=address, prefixlen=24)
+            netlink.link("set", index=index, state="up")
+    for key in ("host", "user"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)]
+        subprocess.run(words, check=True)
+    Path("/run/sshd").mkdir()
+    client = directory / "ssh_config"
+    client.write_text(
+        f"Host edge1\n HostName 10.8.0.2\n User root\n IdentityFile {directory}/user\n"
+        " StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n"
+    )
+    server = directory / "sshd_config"
+    server.write_text(
+        f"ListenAddress 10.8.0.2\nHostKey {directory}/host\nUsePAM no\nStrictModes no\n"
+        f"PermitRootLogin prohibit-password\nAuthorizedKeysFile {directory}/user.pub\n"
+        "PidFile none\nClientAliveInterval 5\nClientAliveCountMax 2\n"
+    )
+    with inside("far"):
+        running = subprocess.Popen(
+            ["/usr/sbin/sshd", "-D", "-e", "-f", str(server)], stderr=subprocess.PIPE, text=True
+        )
+    assert running.stderr is not None
+    try:
+        for line in running.stderr:
+            if "listening" in line:
+                break
+        yield client
+    finally:  # its sessions hold the pipe; they end with the namespace of processes
+        running.kill()
+        running.wait()
+        running.stderr.close()
+
+
+def over_ssh(directory: Path) -> Any:
+    """A run to a port behind a real SSH server, and one whose cable is pulled."""
+    with sshd(directory) as client:
+        file = described(directory)
+        text = file.read_text("utf-8")
+        start = text.index("popen//")
+        end = text.index('"', start)
+        host = f"ssh=edge1//ssh_config={client}//python={sys.executable}"
+        file.write_text(text[:start] + host + text[end:])
+        options = ("--tx", "near", "--rx", "far", "--interval", "2 ms", "--count")
+        whole = measured(file, *options, "300")
+        process = running(file, *options, "20000")
+        pids = far_processes()
+        with inside("far"), IPRoute() as netlink:
+            netlink.link("set", index=netlink.link_lookup(ifname="f0")[0], state="down")
+        stdout, _ = process.communicate()
+        cut = json.loads(stdout) | {"code": process.returncode}
+        return [whole, cut | {"gone": ended([p for p in pids if _is_python(p)], 40)}]
+
+
+def _is_python(pid: int) -> bool:
+    try:
+        return "python" in Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return False
+
+
+SCENARIOS = {each.__name__: each for each in (there, back, both, killed, orphaned, other, over_ssh)}
 
 
 if __name__ == "__main__":
