@@ -152,12 +152,14 @@ def calibrate(
     testbed: Annotated[str | None, typer.Option(help="Where named ports are.")] = None,
     size: Annotated[str, typer.Option(help="Ethernet frame without FCS.")] = "128 B",
     count: Annotated[int, typer.Option(help="Packets, one each millisecond.")] = 10_000,
+    after: Annotated[Path | None, typer.Option(help="Check the floor that this run had.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
     """Measure what the instrument itself adds between two ports, and keep it for them."""
+    from hil.cli.calibrate import Request
     from hil.cli.calibrate import calibrate as verb
 
-    return verb(tx, rx, testbed, size, count, as_json=json)
+    return verb(Request(tx, rx, testbed, size, count, after), as_json=json)
 
 
 @app.command()

@@ -17,6 +17,7 @@ import hil
 from hil.clock import SYSTEM
 from hil.errors import UsageError
 from hil.judge import Judgement, judge, judge_value
+from hil.record import floor_checks
 from hil.record.directory import new_run_id, sha256_of
 from hil.record.evidence import judgement_line, measurement_of
 from hil.record.reader import Run, State
@@ -33,7 +34,7 @@ from hil.record.schema import (
     TestLine,
 )
 from hil.record.writer import Record
-from hil.samples import floor, passing, store
+from hil.samples import floor, floor_check, passing, store
 from hil.samples.measurement import Measurement
 from hil.targets import Plan, Profile
 from hil.targets.target import LevelTarget, SpanTarget
@@ -230,10 +231,20 @@ class _Evidence:
             whole = floor.unpacked(metadata)
             if whole is None and len(line.budget.floor) > 1:
                 self._note(f"{name}: of its floor only some points are on record")
-            return measurement_of(line, samples, whole, passing.read_sightings(path, samples))
+            found = measurement_of(line, samples, whole, passing.read_sightings(path, samples))
+            return self._checked(found)
         except (OSError, ValueError) as error:
             self._fault(f"{path} cannot be read: {error}")
             return None
+
+    def _checked(self, measurement: Measurement) -> Measurement:
+        """The measurement with what a calibration after the run says of its floor."""
+        for check in reversed(floor_checks.read(self._run.directory.path)):
+            if measurement.id in check.measurements:
+                budget = floor_check.checked(measurement.budget, check.floor_ns)
+                self._note(f"{measurement.id}: {budget.sources[-1]}")
+                return replace(measurement, budget=budget)
+        return measurement
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -54,6 +54,29 @@ def test_calibrate_shows_three_floors_and_keeps_that_of_the_ports(calibrated: An
     assert "not measured" not in shown["said"]
 
 
+def test_a_floor_taken_again_says_how_far_it_is_off_the_one_before(calibrated: Any) -> None:
+    assert calibrated["again"]["code"] == 0
+    assert calibrated["again"]["drift_ns"] >= 0
+    assert calibrated["again"]["hop_ns"]["p50"] > 0
+
+
+def test_the_floor_of_a_run_is_checked_after_it_and_the_check_kept_beside_its_record(
+    calibrated: Any,
+) -> None:
+    after = calibrated["after"]
+    assert "the floor taken after the run" in after["said"], after
+    assert "hil rejudge" in after["said"]
+    assert after["code"] == (10 if "no floor" in after["said"] else 0)
+    assert calibrated["checks"] == 1
+    assert calibrated["after another way"]["code"] == 2
+    assert "has a calibrated floor" in calibrated["after another way"]["said"]
+
+
+def test_only_a_run_can_be_checked_after_it(calibrated: Any) -> None:
+    assert calibrated["after nothing"]["code"] == 2
+    assert "/nowhere" in calibrated["after nothing"]["said"]
+
+
 def test_measure_uses_the_floor_of_exactly_these_ports(calibrated: Any) -> None:
     used = sources(calibrated["used"])
     assert "calibrated on these very ports" in used
