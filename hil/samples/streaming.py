@@ -12,7 +12,7 @@ and some 40 bytes for each page of rows.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -49,7 +49,7 @@ class StreamedJoin:
         arrived: the stream of `ARRIVED` rows, in order of arrival.
         flow: the flow's number on the wire; rows of others are passed over.
         cut_short: only what the sender saw was offered, as `accounting.offered` says.
-        block: planned rows joined at once.
+        block: planned rows joined at once; `BLOCK` where None.
 
     Raises:
         FileNotFoundError, ValueError: as `hil.samples.pages.Pages`.
@@ -63,8 +63,9 @@ class StreamedJoin:
         *,
         flow: int,
         cut_short: bool = False,
-        block: int = BLOCK,
+        block: int | None = None,
     ) -> None:
+        block = BLOCK if block is None else block
         self._plan, self._flow, self._block = plan, flow, block
         self._sent, self._arrived = Pages(sent, SENT), Pages(arrived, ARRIVED)
         self.length = len(plan)
@@ -121,11 +122,19 @@ class StreamedJoin:
         trailer_map: TrailerMap | None = None,
         expected: Expected | None = None,
         ports: PortCounts | None = None,
+        *,
+        look: Callable[[Table], None] | None = None,
     ) -> Counts:
-        """The counts of the flow; those of `accounting.join` for the same rows."""
+        """The counts of the flow; those of `accounting.join` for the same rows.
+
+        `look` is shown each block on the way.
+        """
         tally = accounting.Tally(expected or Expected())
         for number in range(self._blocks):
-            tally.add(*self._joined(number, trailer_map))
+            samples, seen = self._joined(number, trailer_map)
+            tally.add(samples, seen)
+            if look is not None:
+                look(samples)
         found = self._copies
         tally.add_frames(
             accounting.Seen(

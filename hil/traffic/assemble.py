@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hil.samples import accounting
-from hil.samples.measurement import Counts, Measurement, RxSource, TxSource, Window
+from hil.samples.columns import Samples
+from hil.samples.measurement import (
+    Budget,
+    Counts,
+    Measurement,
+    RxSource,
+    Timing,
+    TxSource,
+    Window,
+)
 from hil.samples.table import Table
-from hil.samples.trailer_clock import fit_trailer_map
+from hil.samples.trailer_clock import TrailerMap, fit_trailer_map
 from hil.traffic import elsewhere
 from hil.traffic.budget import draw_up
 from hil.traffic.compile import Compiled
@@ -38,6 +47,16 @@ class Taken:
     memory: Mapping[str, Any] = field(default_factory=dict)  #: held by the processes of the run
 
 
+class Found(NamedTuple):
+    """What the rows of a flow say."""
+
+    samples: Samples
+    counts: Counts
+    timing: Timing
+    budget: Budget
+    crossed: tuple[str, ...]  #: why the stamps of cards void the run
+
+
 def assemble(
     flow: Flow, number: int, made: Compiled, sent: Table, arrived: Table, run: Taken
 ) -> Measurement:
@@ -47,7 +66,6 @@ def assemble(
         planned = accounting.offered(planned, sent, flow=number)
     tapped = flow.rx.tap is not None
     clock_map = fit_trailer_map(sent, arrived, flow=number) if tapped else None
-    port = run.receiver["ports"][flow.rx.name]
     cards = stamping(flow, run.sender, run.receiver)
     samples, counts = accounting.join(
         planned,
@@ -55,25 +73,64 @@ def assemble(
         arrived,
         flow=number,
         trailer_map=clock_map,
-        expected=_expected(stamped=flow.stamped, tapped=tapped, cards=cards),
-        ports=accounting.PortCounts(
-            warmup_sent=run.sender["warm_up_sent"][number], foreign=port["foreign"]
-        ),
+        expected=expected_of(flow, cards),
+        ports=port_counts(flow, number, run),
     )
     cards.bring_together(samples)
+    timing = timing_of(flow, samples, counts)
+    samples, budget, crossed = settled(samples, flow, timing, (clock_map, cards), run)
+    found = Found(samples, counts, timing, budget, crossed)
+    return described(flow, number, (made, cards), run, found)
+
+
+def port_counts(flow: Flow, number: int, run: Taken) -> accounting.PortCounts:
+    """What the ports of flow `number` counted that is in no row."""
+    port = run.receiver["ports"][flow.rx.name]
+    return accounting.PortCounts(
+        warmup_sent=run.sender["warm_up_sent"][number], foreign=port["foreign"]
+    )
+
+
+def timing_of(flow: Flow, samples: Table, counts: Counts) -> Timing:
+    """The sources of the times of a flow."""
     timing = choose_timing(samples, counts)
-    steps = _windows(run.receiver["clock"]["steps"])
-    lost_here = _lost_here(flow, run)
-    clocks = elsewhere.clocks_of(flow)
-    if clocks.refusal is not None:
-        timing = elsewhere.apart(timing)
+    return timing if elsewhere.clocks_of(flow).refusal is None else elsewhere.apart(timing)
+
+
+def settled(
+    samples: Table,
+    flow: Flow,
+    timing: Timing,
+    maps: tuple[TrailerMap | None, Stamping],
+    run: Taken,
+    longest_ns: int | None = None,
+) -> tuple[Table, Budget, tuple[str, ...]]:
+    """The samples of a run, or of a part, with what is spoiled flagged; what is said of them.
+
+    That is their uncertainty, and why stamps of the cards void the run. `maps` are as in
+    `hil.traffic.budget.draw_up`. `longest_ns` is how long the slowest sample of the whole run took,
+    where this is a part of it.
+    """
+    steps, lost_here = _windows(run.receiver["clock"]["steps"]), _lost_here(flow, run)
+    refusal = elsewhere.clocks_of(flow).refusal
+    if refusal is not None:
         elsewhere.spoil(samples, steps, lost_here)
     else:
-        samples = accounting.spoil(samples, steps)
-        spoil_missing(samples, lost_here)
+        samples = accounting.spoil(samples, steps, longest_ns)
+        spoil_missing(samples, lost_here, longest_ns)
     if timing.rx == "trailer":
-        spoil_held_up(samples, clock_map)
-    crossed = spoil_across_cards(samples, cards) if timing.tx == "hardware" else ()
+        spoil_held_up(samples, maps[0])
+    crossed = spoil_across_cards(samples, maps[1]) if timing.tx == "hardware" else ()
+    if refusal is not None:
+        return samples, elsewhere.budget(refusal), crossed
+    return samples, draw_up(flow, samples, timing, maps, run.receiver), crossed
+
+
+def described(
+    flow: Flow, number: int, made: tuple[Compiled, Stamping], run: Taken, found: Found
+) -> Measurement:
+    """The measurement of flow `number`, with the conditions it was taken under."""
+    port = run.receiver["ports"][flow.rx.name]
     return Measurement(
         id=measurement_id(run.run, number),
         flow=flow.name,
@@ -83,33 +140,29 @@ def assemble(
         rx_port=flow.rx.name,
         traffic=flow.traffic,
         interval_ns=flow.interval_ns,
-        samples=samples,
-        counts=counts,
-        timing=timing,
-        budget=(
-            draw_up(flow, samples, timing, (clock_map, cards), run.receiver)
-            if clocks.refusal is None
-            else elsewhere.budget(clocks.refusal)
-        ),
-        spoiled=(*steps, *lost_here),
-        conditions=_conditions(flow, made, port, run)
-        | {"cards": cards.report()}
+        samples=found.samples,
+        counts=found.counts,
+        timing=found.timing,
+        budget=found.budget,
+        spoiled=(*_windows(run.receiver["clock"]["steps"]), *_lost_here(flow, run)),
+        conditions=_conditions(flow, made[0], port, run)
+        | {"cards": made[1].report()}
         | {"while_running": dict(run.seen[number]) if run.seen else {}, "memory": dict(run.memory)},
-        invalid=(*_invalid(flow, counts, port, run), *crossed),
+        invalid=(*_invalid(flow, found.counts, port, run), *found.crossed),
         simulated=flow.simulated,
         complete=run.complete,
     )
 
 
-def _expected(*, stamped: bool, tapped: bool, cards: Stamping) -> accounting.Expected:
+def expected_of(flow: Flow, cards: Stamping) -> accounting.Expected:
     """The sources whose missing stamps are counted: of a card once it has stamped warm-up frames.
 
     A port without a tap or such a card owes no stamp of it, and load that goes unstamped owes none
     of its sending.
     """
     tx: tuple[TxSource, ...] = ("kernel", "hardware") if cards.live else ("kernel",)
-    tx = tx if stamped else ()
-    rx: tuple[RxSource, ...] = ("trailer", "kernel") if tapped else ("kernel",)
+    tx = tx if flow.stamped else ()
+    rx: tuple[RxSource, ...] = ("trailer", "kernel") if flow.rx.tap is not None else ("kernel",)
     return accounting.Expected(tx=tx, rx=(*rx, "hardware") if cards.live else rx)
 
 

@@ -29,6 +29,7 @@ from hil.traffic.exchange import RowRing
 from hil.traffic.flow import Flow
 from hil.traffic.host import host_facts
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
+from hil.traffic.long_run import assemble_long
 from hil.traffic.memory import MemoryCurve
 from hil.traffic.nat import open_nats, with_keep_alives
 from hil.traffic.observation import observed, points_of
@@ -421,10 +422,15 @@ def _measured(
 ) -> Measurement:
     """The measurement of one flow; its streams become Parquet files."""
     flow = flows[number]
+    about = {"flow": number, "name": flow.name, "complete": home.complete}
+    if orders.observed is None and len(flow.plan) > store.MOST_IN_MEMORY:
+        made = orders.compiled[number]
+        measurement = assemble_long(flow, number, made, files, home, about)
+        files.unlink_streams()
+        return measurement
     sent = store.read_stream(files.sent, SENT).rows
     arrived = store.read_stream(files.arrived, ARRIVED).rows
     measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
-    about = {"flow": number, "name": flow.name, "complete": measurement.complete}
     if orders.observed is not None:
         rows = store.read_stream(files.observed, OBSERVED).rows
         tapped = flow.rx.tap is not None

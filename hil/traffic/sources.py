@@ -96,14 +96,15 @@ def spoil_across_cards(samples: Table, cards: Stamping) -> tuple[str, ...]:
     return tuple(said)
 
 
-def spoil_missing(samples: Table, windows: Sequence[Window]) -> None:
+def spoil_missing(samples: Table, windows: Sequence[Window], longest_ns: int | None = None) -> None:
     """Flag the packets that never came and may have been lost by this host in one of `windows`.
 
     What came in such a span came with its times; only a loss cannot be told from the network's.
+    `longest_ns` is how long the slowest sample of the whole run took, where `samples` are a part.
     """
     if not windows:
         return
-    touched = (accounting.spoil(samples, windows)["flags"] & SPOILED) != 0
+    touched = (accounting.spoil(samples, windows, longest_ns)["flags"] & SPOILED) != 0
     samples["flags"][touched & (samples["copies"] == 0)] |= SPOILED
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hil.samples import floor, pages, store, streaming
 from hil.samples.measurement import Measurement
 from hil.samples.table import ARRIVED, NOT_TAKEN, SENT, SPOILED, TRAILER_BAD, blank
 from hil.traffic.assemble import Taken, assemble
 from hil.traffic.compile import Compiled, Template
 from hil.traffic.flow import Flow, periodic
+from hil.traffic.long_run import assemble_long, thinned
 from hil.traffic.port import Port
 
 START = 1_700_000_000_000_000_000
@@ -116,7 +120,39 @@ def measured(
         planned=periodic(COUNT, 1_000_000, 128),
         interval_ns=1_000_000,
     )
-    return assemble(flow, 0, made(), sent_rows, arrived_rows, run or home())
+    run = run or home()
+    found = assemble(flow, 0, made(), sent_rows, arrived_rows, run)
+    assert_same(found, measured_long(flow, sent_rows, arrived_rows, run))
+    return found
+
+
+def measured_long(flow: Flow, sent_rows: Any, arrived_rows: Any, run: Taken) -> Measurement:
+    """The same, from streams on disk and in blocks of 64."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "BLOCK", 64)
+        patch.setattr(pages, "_ROWS", 50)
+        files = store.Files(Path(directory), "f")
+        for kind, rows in (("sent", sent_rows), ("arrived", arrived_rows)):
+            with store.StreamWriter(files.stream(kind), rows.dtype) as stream:
+                for part in np.array_split(rows, 9):
+                    stream.append(part)
+        found = assemble_long(flow, 0, made(), files, run, {"name": "f"})
+        kept = floor.unpacked(store.read_metadata(files.parquet))
+        assert kept is not None
+        assert np.array_equal(kept, found.budget.floor_ns)
+    return found
+
+
+def assert_same(one: Measurement, other: Measurement) -> None:
+    assert isinstance(one.samples, np.ndarray)
+    assert isinstance(other.samples, np.ndarray)
+    assert np.array_equal(one.samples, other.samples)
+    assert np.array_equal(one.budget.floor_ns, other.budget.floor_ns)
+    plain = replace(one.budget, floor_ns=np.zeros(0, np.int64))
+    assert replace(other.budget, floor_ns=plain.floor_ns).common_mode_ns == plain.common_mode_ns
+    assert other.budget.sources == plain.sources
+    for name in ("counts", "timing", "spoiled", "invalid", "complete", "conditions"):
+        assert getattr(other, name) == getattr(one, name), name
 
 
 def test_kernel_stamps_are_used_where_there_is_no_tap() -> None:
@@ -369,3 +405,10 @@ def test_a_frame_on_the_wire_before_it_was_sent_is_spoiled() -> None:
     found = measured(left, came, run=carded({"tx": 0, "rx": 0}))
     assert np.flatnonzero(found.samples["flags"] & SPOILED).tolist() == [7]
     assert found.invalid == ()
+
+
+def test_a_floor_of_too_many_values_is_told_by_the_largest_of_each_part() -> None:
+    values, counts = np.array([1, 2, 7]), np.array([50, 49, 1])
+    assert np.array_equal(thinned(values, counts), np.repeat(values, counts))
+    few = thinned(values, counts, most=10)
+    assert few.tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 2, 7]
