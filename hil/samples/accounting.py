@@ -25,6 +25,7 @@ from hil.samples.table import (
 )
 from hil.samples.trailer_clock import TrailerMap
 
+_SEND_TIMES = ("intended_ns", "tx_user_ns", "tx_kernel_ns", "tx_hardware_ns")
 _MOST = int(np.iinfo(np.uint16).max)
 
 
@@ -208,12 +209,23 @@ def _positions(seq: NDArray[Any], planned: NDArray[Any]) -> tuple[NDArray[Any], 
     return position, inside
 
 
+def _chosen(rows: Table, which: NDArray[np.bool_]) -> Table:
+    """Some of the rows; they themselves where it is all, since copying rows takes time."""
+    return rows if which.all() else rows[which]
+
+
 def add_sent(samples: Table, sent: Table) -> None:
     """Notes in `samples` what the sender saw: `SENT` rows of the flow; others' are passed over."""
     position, inside = _positions(sent["seq"], samples["seq"])
-    position, sent = position[inside], sent[inside]
-    for name in ("intended_ns", "tx_user_ns", "tx_kernel_ns", "tx_hardware_ns"):
-        # NOT_TAKEN is the smallest integer there is, so the larger of two is the one taken.
+    position, sent = position[inside], _chosen(sent, inside)
+    # NOT_TAKEN is the smallest integer there is, so the larger of two is the one taken.
+    if (position[1:] > position[:-1]).all():
+        for name in _SEND_TIMES:
+            column = samples[name]
+            column[position] = np.maximum(column[position], sent[name])
+        samples["flags"][position] |= sent["flags"]
+        return
+    for name in _SEND_TIMES:
         np.maximum.at(samples[name], position, sent[name])
     np.bitwise_or.at(samples["flags"], position, sent["flags"])
 
@@ -222,23 +234,26 @@ def add_arrived(samples: Table, arrived: Table, trailer_map: TrailerMap | None) 
     """Notes in `samples` what the receiver saw: `ARRIVED` rows of the flow, in order."""
     readable = (arrived["flags"] & UNREADABLE) == 0
     unreadable = int(np.count_nonzero(~readable))
-    arrived = arrived[readable]
+    arrived = _chosen(arrived, readable)
     position, inside = _positions(arrived["seq"], samples["seq"])
     unplanned = int(np.count_nonzero(~inside))
-    position, arrived = position[inside], arrived[inside]
+    position, arrived = position[inside], _chosen(arrived, inside)
 
     damaged = (arrived["flags"] & DAMAGED) != 0
     per_probe = np.bincount(position[damaged], minlength=samples.size)
     samples["damaged"] = np.minimum(per_probe, _MOST)
-    position, arrived = position[~damaged], arrived[~damaged]
+    position, arrived = position[~damaged], _chosen(arrived, ~damaged)
     samples["copies"] = np.minimum(np.bincount(position, minlength=samples.size), _MOST)
 
     first = np.full(samples.size, -1, np.int64)
     first[position[::-1]] = np.arange(position.size)[::-1]  # of equal indices the last one stays
+    intact = position.size
     rows = np.sort(first[first >= 0])
-    _add_first_copies(samples, position[rows], arrived[rows], trailer_map)
+    if rows.size < intact:
+        position, arrived = position[rows], arrived[rows]
+    _add_first_copies(samples, position, arrived, trailer_map)
     total_damaged = int(np.count_nonzero(damaged)) + unreadable
-    return Seen(position.size, total_damaged, unreadable, unplanned)
+    return Seen(intact, total_damaged, unreadable, unplanned)
 
 
 def _add_first_copies(
@@ -248,7 +263,7 @@ def _add_first_copies(
     for name in ("rx_user_ns", "rx_kernel_ns", "rx_hardware_ns"):
         samples[name][position] = arrived[name]
     sound = (arrived["flags"] & TRAILER_BAD) == 0
-    position, arrived = position[sound], arrived[sound]
+    position, arrived = position[sound], _chosen(arrived, sound)
     samples["flags"][position[(arrived["flags"] & HELD_UP) != 0]] |= SPOILED
     samples["lateness_ns"][position] = arrived["trailer_lateness_ns"]
     if trailer_map is not None:

@@ -14,7 +14,7 @@ from hil.samples import store
 from hil.samples.table import Table
 
 _ROWS: Final = 1 << 14  # of a page, at the least
-_KEPT: Final = 12  # pages
+_KEPT: Final = 1 << 18  # rows of pages that were asked for, at the most; or one page
 
 
 class Pages:
@@ -87,6 +87,6 @@ class Pages:
             chunks = [self._chunk(source) for _ in range(self._chunks[number])]
         page = np.concatenate([chunk for chunk in chunks if chunk is not None])
         self._kept[number] = page
-        if len(self._kept) > _KEPT:
+        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT:
             self._kept.popitem(last=False)
         return page

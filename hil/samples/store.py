@@ -46,7 +46,7 @@ _KEY: Final = b"hil"
 _CONTINUES: Final = b"\xff\xff\xff\xff"  # Arrow columnar format, "Encapsulated message format"
 _END: Final = _CONTINUES + bytes(4)  # "IPC streaming format": the end-of-stream marker
 _MOST_ROWS: Final = 1 << 16  # of a chunk
-_GROUP: Final = 1 << 18  # rows of a row group
+_GROUP: Final = 1 << 17  # rows of a row group, at the least
 _REPEATED: Final = ("stratum", "size", "copies", "damaged", "flags")  # columns of few values
 _KEPT_BYTES: Final = 200 << 20  # of columns that may be asked for again
 MOST_IN_MEMORY: Final = 1 << 20  #: samples; of more the columns are read when they are needed
@@ -237,6 +237,7 @@ class SamplesWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._partial = path.with_name(f".{path.name}.partial")
+        self._waiting: list[Any] = []  # record batches of the next row group
         self._about: dict[str, Any] = {"table_version": TABLE_VERSION, "clock_of": CLOCK_OF}
 
     def __enter__(self) -> Self:
@@ -255,7 +256,7 @@ class SamplesWriter:
         return self
 
     def append(self, samples: Samples) -> None:
-        """Writes one row group."""
+        """Takes the next rows; they are written a row group at a time."""
         import pyarrow as pa
 
         if not len(samples):
@@ -265,7 +266,18 @@ class SamplesWriter:
             values = np.ascontiguousarray(samples[name])
             mask = values == NOT_TAKEN if name.endswith("_ns") else None
             columns.append(pa.array(values, mask=mask))
-        self._writer.write_batch(pa.record_batch(columns, names=list(_names(SAMPLE))))
+        self._waiting.append(pa.record_batch(columns, names=list(_names(SAMPLE))))
+        if sum(batch.num_rows for batch in self._waiting) >= _GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            self._writer.write_table(
+                pa.Table.from_batches(self._waiting), row_group_size=2 * _GROUP
+            )
+            self._waiting.clear()
 
     def about(self, metadata: Mapping[str, Any]) -> None:
         """What the file shall say of itself, beside what it always says."""
@@ -279,6 +291,7 @@ class SamplesWriter:
     ) -> None:
         try:
             if error is None:
+                self._write_group()
                 self._writer.add_key_value_metadata({_KEY: json.dumps(self._about).encode()})
                 self._writer.close()
                 self._file.flush()

@@ -34,8 +34,8 @@ from hil.samples.table import (
 )
 from hil.samples.trailer_clock import TrailerMap
 
-BLOCK: Final = 1 << 16  #: planned rows joined at once
-_SOME: Final = 16  # blocks that `some_rows` takes
+BLOCK: Final = 1 << 15  #: planned rows joined at once
+_SOME: Final = 32  # blocks that `some_rows` takes
 
 
 class StreamedJoin:
@@ -144,7 +144,7 @@ class StreamedJoin:
         return tally.counts(ports or PortCounts(), reordered=found.reordered)
 
     def some_rows(self) -> tuple[Table, Table]:
-        """`SENT` and `ARRIVED` rows of up to 16 blocks spread evenly over the run, for clock maps.
+        """`SENT` and `ARRIVED` rows of up to 32 blocks spread evenly over the run, for clock maps.
 
         A million packets tell a clock as well as a hundred million.
         """
@@ -163,13 +163,17 @@ class StreamedJoin:
     ) -> tuple[Table, list[tuple[int, NDArray[np.intp]]]]:
         """The rows of a block in order of the stream, and where on which page they stood."""
         found, stood = [blank(pages.dtype, 0)], []
+        first = number * self._block
         for page in places.of(number):
             rows = pages[page]
             position, inside = self._find(rows)
             if pages.dtype == ARRIVED:
                 inside &= (rows["flags"] & UNREADABLE) == 0
-            these = np.flatnonzero(inside & (position // self._block == number))
-            found.append(rows[these])
+            these = np.flatnonzero(inside & (position >= first) & (position < first + self._block))
+            if these.size:  # a stretch without a gap is not copied
+                first_row, last_row = int(these[0]), int(these[-1]) + 1
+                gapless = last_row - first_row == these.size
+                found.append(rows[first_row:last_row] if gapless else rows[these])
             stood.append((page, these))
         return np.concatenate(found), stood
 

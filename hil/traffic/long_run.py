@@ -97,7 +97,8 @@ class _Survey:
         self._cards.bring_together(samples)
         self.longest_ns = max(self.longest_ns, accounting.longest_span_ns(samples))
         came = samples["copies"] > 0
-        self._few += [samples[came][:: self._step], samples[~came][:: self._step]]
+        for these in (came, ~came):
+            self._few.append(samples[np.flatnonzero(these)[:: self._step]])
 
     @property
     def few(self) -> Table:
