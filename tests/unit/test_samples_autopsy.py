@@ -63,7 +63,8 @@ def test_the_saw_tooth_is_found_though_the_clocks_differ(rate_ppm: float) -> Non
     assert found.late is not None
     assert found.good_ns is not None
     start, end = found.good_ns
-    assert end - start == pytest.approx(0.8 * PERIOD, rel=0.1), "late before 0.5 ms of 2.5 ms"
+    part = PERIOD // 20
+    assert 2 * MS - 3 * part <= end - start <= 2 * MS, "4/5 of it, less the parts at its edges"
     assert found.to_json()["parts"][0]["n"] == found.n[0]
 
 
@@ -135,4 +136,4 @@ def test_the_send_phase_is_blamed_where_lateness_hangs_on_it() -> None:
     assert found is not None
     causes = dict(found.causes)
     assert causes[PHASE] > 0.9 * found.late
-    assert all(each.phase_ns is not None and each.phase_ns < MS for each in found.packets[:50])
+    assert len({each.phase_ns for each in found.packets if each.cause == PHASE}) <= 6
