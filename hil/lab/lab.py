@@ -15,6 +15,7 @@ from hil.lab.hooks import command
 from hil.lab.lease import Lease
 from hil.lab.safety import Guard, bounded
 from hil.record import register
+from hil.samples.clues import Event
 from hil.testbed import Testbed, revealed
 
 #: How long one device may take to come home before the next one gets its turn.
@@ -83,6 +84,17 @@ class Lab:
         """
         with fault(self.testbed, self._injected, name, parameters):
             yield
+
+    def events(self, since_ns: int, until_ns: int) -> tuple[Event, ...]:
+        """What open devices said by themselves in a span of the realtime clock."""
+        found: list[Event] = []
+        for name, (device, _) in self._open.items():
+            said = getattr(device, "events", None)
+            for each in said() if callable(said) else ():
+                if each.kind != "other" and since_ns <= each.t_ns <= until_ns:
+                    words = " ".join((each.kind, *each.fields[:2]))
+                    found.append(Event(each.t_ns, f"{name}: {words}"))
+        return tuple(found)
 
     def check(self) -> None:
         """Raises RigError when the bench is not fit to be measured.

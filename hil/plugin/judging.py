@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from hil.errors import Inconclusive, InvalidMeasurement, TargetMissed, UsageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hil.judge import Judgement
     from hil.lab import Paths
     from hil.plugin.session import Session
+    from hil.samples.autopsy import Autopsy
     from hil.samples.measurement import Measurement
     from hil.targets import Plan, Requirement
 
@@ -123,7 +125,8 @@ class Judge:
         """The judgement as a step of the test in Allure, with its card, and on the terminal."""
         import allure
 
-        html = self._card(judgement, measurement, against)
+        autopsy = self._autopsy(judgement, measurement)
+        html = self._card(judgement, measurement, against, autopsy)
         simulated = " SIMULATED" if judgement.simulated else ""
         title = f"{judgement.target} {judgement.direction}: {judgement.word}{simulated}"
         try:
@@ -134,16 +137,40 @@ class Judge:
         except (TargetMissed, Inconclusive, InvalidMeasurement):
             pass  # the step is red; the test goes on and `conclude` raises for all at once
         self._session.progress.done(f"{judgement.word}: {judgement.sentence}")
+        if autopsy is not None:
+            self._session.note(f"{judgement.target} {judgement.direction}: {autopsy.sentence}")
+            self._session.progress.done(f"    {autopsy.sentence}")
+
+    def _autopsy(self, judgement: Judgement, measurement: Measurement | None) -> Autopsy | None:
+        """Why packets were late, also kept as JSON beside the card; it decides nothing."""
+        if measurement is None:
+            return None
+        try:
+            found = self._session.autopsy(judgement, measurement)
+            if found is not None:
+                card = self._session.directory.card(self._item.nodeid, judgement)
+                text = json.dumps(found.to_json(), indent=1)
+                card.with_suffix(".autopsy.json").write_text(text, "utf-8")
+        except Exception as error:
+            self._session.note(f"no autopsy of {judgement.target}: {error!r}")
+            return None
+        return found
 
     def _card(
-        self, judgement: Judgement, measurement: Measurement | None, against: Measurement | None
+        self,
+        judgement: Judgement,
+        measurement: Measurement | None,
+        against: Measurement | None,
+        autopsy: Autopsy | None,
     ) -> str:
         """The card, written; empty where it cannot be made: a picture decides nothing."""
         from hil.report import card
 
         title = self._targets[judgement.requirement].title
         try:
-            html = card.render(judgement, measurement, against=against, title=title)
+            html = card.render(
+                judgement, measurement, against=against, title=title, autopsy=autopsy
+            )
             self._session.directory.card(self._item.nodeid, judgement).write_text(html, "utf-8")
         except Exception as error:
             self._session.note(f"no card of {judgement.target} {judgement.direction}: {error!r}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from hil._enter import die_with_parent
+from hil.plugin.circumstances import Circumstances
 from hil.plugin.options import chosen_testbed, handed_run_directory
 from hil.plugin.progress import Progress
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hil.plugin.journal import Journal
     from hil.record import RunDirectory
     from hil.record.schema import EventCategory
+    from hil.samples.autopsy import Autopsy
     from hil.samples.measurement import Measurement
     from hil.targets import Plan, Profile, Requirement
     from hil.targets.campaign import Campaign
@@ -65,6 +67,7 @@ class Session:
     item: pytest.Item | None = None
     judgements: dict[str, list[Judgement]] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+    circumstances: Circumstances = field(default_factory=Circumstances)
     _lab: Lab | None = None
     _ended: bool = False
 
@@ -171,12 +174,17 @@ class Session:
         if measurement.id in self.kept:
             return
         self.kept.add(measurement.id)
+        self.circumstances.measured(measurement)
         from hil.samples import floor, store
 
         file = self.directory.samples / f"{measurement.id}.parquet"
         if not file.exists():
             store.write(file, measurement.samples, floor.packed(measurement.budget.floor_ns))
         self.journal.measurement(self.nodeid, measurement, file)
+
+    def autopsy(self, judgement: Judgement, measurement: Measurement) -> Autopsy | None:
+        """Why packets of a judged flow were late; None where none was."""
+        return self.circumstances.autopsy(judgement, measurement, self._lab)
 
     def _device_action(self, device: str, text: str) -> None:
         from hil.record.schema import EventCategory
@@ -186,6 +194,7 @@ class Session:
     def _fault_injected(self, name: str, text: str) -> None:
         from hil.record.schema import EventCategory
 
+        self.circumstances.fault(f"{name}: {text}")
         self._event(EventCategory.FAULT_INJECTED, f"{name}: {text}")
 
     def rig_fault(self, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hil.report import figures, segments
+from hil.report import causes, figures, segments
 from hil.report.drawing import drawings
 from hil.report.markup import Child, Markup, tag
 from hil.report.page import SIMULATED, page, rows, tile, word
@@ -19,6 +19,7 @@ from hil.units import format_share, format_size
 
 if TYPE_CHECKING:
     from hil.report.figures import AnyJudgement
+    from hil.samples.autopsy import Autopsy
     from hil.samples.measurement import Measurement
 
 _SOURCES: Final = {
@@ -47,11 +48,12 @@ def render(
     *,
     against: Measurement | None = None,
     title: str = "",
+    autopsy: Autopsy | None = None,
 ) -> str:
     """The card of a judgement as the text of an HTML file.
 
     `measurement` is what was judged, None where it was one value; `against` the paired one of a
-    comparison; `title` the requirement in words.
+    comparison; `title` the requirement in words; `autopsy` what is known of its late packets.
     """
     name = f"{judgement.target} {judgement.direction}".strip()
     return page(
@@ -60,6 +62,7 @@ def render(
         _head(judgement, measurement, title),
         _drawn(judgement, measurement, against),
         segments.table(judgement, measurement) if measurement is not None else None,
+        causes.section(autopsy) if autopsy is not None else None,
         _numbers(judgement, measurement),
         kind="card",
     )

@@ -12,7 +12,9 @@ from hil.report.markup import Markup
 from hil.report.page import figure
 from hil.report.quantity import shown
 from hil.samples import metrics
+from hil.samples.phase import phase_map
 from hil.samples.table import taken
+from hil.units import parse_duration
 from hil.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def drawings(
             found += _shift(judgement, measurement, against)
     if measurement is not None:
         found += _course(judgement, measurement)
+        if judgement.metric == "delay":
+            found += _phases(judgement, measurement)
     return found
 
 
@@ -170,3 +174,20 @@ def _course(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
     loop = measurement.direction == "loop"
     svg = plots.course(shape, limit, what="loop time" if loop else "delay")
     return [figure(svg, "Over the time of the run", "")]
+
+
+def _phases(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
+    """Delay over the period of the network, where the traffic names one and delays follow it."""
+    named = measurement.traffic.get("phase_period")
+    if named is None:
+        return []
+    period_ns = parse_duration(named) if isinstance(named, str) else int(named)
+    limit = int(judgement.limit) if judgement.limit is not None else None
+    folded = phase_map(measurement, period_ns, bound_ns=limit)
+    if folded is None or not folded.periodic:
+        return []
+    words = f"period {shown(period_ns, 'ns')}, the network's clock {folded.rate_ppm:+.2g} ppm"
+    if folded.good_ns is not None:
+        start, end = (shown(each, "ns") for each in folded.good_ns)
+        words += f"; none was late that was sent from {start} to {end} of it"
+    return [figure(plots.saw_tooth(folded, limit), "Over the send phase", words)]

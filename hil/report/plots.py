@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from hil.samples.phase import PhaseMap
+
 _INK: Final = "#1c2733"
 _QUIET: Final = "#5b6773"
 _RULE: Final = "#d5dbe1"
@@ -151,6 +153,34 @@ def course(shape: Course, limit_ns: float | None, *, what: str) -> str:
         axes.set_xlabel("time since the first packet [s]")
         axes.set_ylabel(f"{what} [{scale.unit}]")
         _heading(figure, _course_key(shape))
+        return draw()
+
+
+def saw_tooth(found: PhaseMap, limit_ns: float | None) -> str:
+    """Delay over the phase of the period at which a packet was sent: range and median."""
+    parts = [
+        (start, low, middle, high)
+        for start, low, middle, high in zip(
+            found.start_ns, found.smallest_ns, found.median_ns, found.largest_ns, strict=True
+        )
+        if low is not None and middle is not None and high is not None
+    ]
+    width = found.period_ns / len(found.start_ns)
+    highest = max(high for *_, high in parts)
+    scale, across = scale_of("ns", max(highest, limit_ns or 0.0)), scale_of("ns", found.period_ns)
+    with _figure(1.9) as (figure, draw):
+        axes = figure.add_axes((0.105, 0.215, 0.875, 0.6))
+        axes.set_xlim(0, across(found.period_ns))
+        axes.set_ylim(0, 1.12 * scale(max(highest, limit_ns or 0.0)))
+        for start, low, middle, high in parts:
+            left, right = across(start), across(start + width)
+            axes.fill_between([left, right], scale(low), scale(high), color=_BAND, alpha=0.55, lw=0)
+            axes.plot([left, right], [scale(middle)] * 2, color=_CURVE, lw=1.8)
+        if limit_ns is not None:
+            axes.axhline(scale(limit_ns), color=_LIMIT, lw=1.3, ls=(0, (5, 2)))
+        axes.set_xlabel(f"send phase, from an arbitrary one [{across.unit}]")
+        axes.set_ylabel(f"delay [{scale.unit}]")
+        _heading(figure, [("median", _CURVE), ("smallest to largest", _BAND)])
         return draw()
 
 

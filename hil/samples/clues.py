@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,8 @@ from scipy import stats as distributions
 
 from hil.samples.measurement import Measurement
 from hil.samples.phase import part_of, phase_map
-from hil.samples.table import taken
+from hil.samples.segments import last_seen, way
+from hil.samples.table import difference_ns, taken
 
 _BEFORE_NS: Final = 200_000_000  # an event may have begun before a packet that it delays is sent
 _LOAD_NS: Final = 10_000_000
@@ -88,8 +90,33 @@ def parts(measurement: Measurement, period_ns: int | None) -> Parts | None:
 
 
 def places(measurement: Measurement, late: Flags) -> Mapping[int, str]:
-    """Where each late packet lost most of its time, or was lost; of nothing without points."""
-    return {}
+    """Where each late packet lost most of its time, or was lost; of nothing without points.
+
+    Most is half of what it took longer, segment by segment, than packets in time usually do.
+    """
+    if not measurement.sightings:
+        return {}
+    names, times = way(measurement)
+    lost = measurement.samples["arrival"] < 0
+    found: dict[int, str] = {}
+    seen = last_seen(measurement)
+    for row in np.flatnonzero(late & lost).tolist():
+        after = names[0] if seen[row] < 0 else measurement.sightings[seen[row]].visit.name
+        found[row] = f"lost after {after}"
+    took = np.stack([difference_ns(end, start) for start, end in pairwise(times)])
+    whole = np.all(taken(took), axis=0)
+    on_time, slow = whole & ~late & ~lost, np.flatnonzero(whole & late & ~lost)
+    if not on_time.any() or not slow.size:
+        return found
+    usual = np.median(took[:, on_time], axis=1)
+    excess = np.maximum(took[:, slow] - usual[:, None], 0)
+    most = excess.argmax(axis=0)
+    for place, row, much, all_of_it in zip(
+        most.tolist(), slow.tolist(), excess.max(axis=0), excess.sum(axis=0), strict=True
+    ):
+        if 2 * much >= all_of_it > 0:
+            found[row] = f"slow from {names[place]} to {names[place + 1]}"
+    return found
 
 
 def more_often_above(amount: NDArray[np.int64] | None, late: Flags, judged: Flags) -> Flags:

@@ -43,8 +43,7 @@ def segments(measurement: Measurement, *, bound_ns: int | None = None) -> dict[s
         return None
     there = [each for each in measurement.sightings if each.seen.any()]
     absent = [each.visit.name for each in measurement.sightings if not each.seen.any()]
-    names = [measurement.tx_port, *(each.visit.name for each in there), measurement.rx_port]
-    times = _times(measurement, there)
+    names, times = way(measurement)
     whole = measurement.delay_ns
     clean = (measurement.samples["flags"] & SPOILED) == 0
     complete = clean & taken(whole) & np.logical_and.reduce([taken(each) for each in times])
@@ -74,14 +73,20 @@ def segments(measurement: Measurement, *, bound_ns: int | None = None) -> dict[s
     }
 
 
-def _times(measurement: Measurement, there: list[Sighting]) -> list[Times]:
-    """When each packet was at each point, in order of travel, on the realtime clock."""
+def way(measurement: Measurement) -> tuple[list[str], list[Times]]:
+    """The points that saw the flow, with the ports at its ends, in order of travel.
+
+    With each, when each packet was there, on the realtime clock; `NOT_TAKEN` where that is not
+    known.
+    """
+    there = [each for each in measurement.sightings if each.seen.any()]
+    names = [measurement.tx_port, *(each.visit.name for each in there), measurement.rx_port]
     samples, timing = measurement.samples, measurement.timing
     ends = []
     for column in (timing.tx_column, timing.rx_column):
         here = CLOCK_OF[column] == "realtime"
         ends.append(samples[column] if here else np.full(len(samples), NOT_TAKEN, np.int64))
-    return [ends[0], *(each.time_ns for each in there), ends[1]]
+    return names, [ends[0], *(each.time_ns for each in there), ends[1]]
 
 
 def _mean(took: Times, whole: Times, some: NDArray[np.bool_]) -> dict[str, float] | None:
