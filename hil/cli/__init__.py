@@ -97,8 +97,12 @@ def measure(
     count: Annotated[int | None, typer.Option(help="Packets; 10000 by default.")] = None,
     duration: Annotated[str | None, typer.Option(help="Instead of --count.")] = None,
     layer: Annotated[str | None, typer.Option(help="ethernet or udp.")] = None,
+    traffic: Annotated[
+        Path | None, typer.Option(help="File of flows that are offered together.")
+    ] = None,
     bound: Annotated[str | None, typer.Option(help="Judge the delay against it.")] = None,
     share: Annotated[float | None, typer.Option(help="Share that must keep the bound.")] = None,
+    period: Annotated[str | None, typer.Option(help="Fold delays on it, as in '2.5 ms'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory that keeps the samples.")] = None,
     observe: Annotated[list[str] | None, typer.Option(help="A port on the way; repeat it.")] = None,
     canary: Annotated[list[str] | None, typer.Option(help="Where to search; repeat it.")] = None,
@@ -119,6 +123,8 @@ def measure(
             count=count,
             duration=duration,
             layer=layer,
+            traffic=traffic,
+            period=period,
             bound=bound,
             share=share,
             out=out,

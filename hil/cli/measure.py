@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hil.cli import far_end, observing
-from hil.errors import HilError, RigError, UsageError
-from hil.units import format_duration, format_share, format_size, parse_duration, parse_size
-from hil.verdict import ExitCode, Verdict, exit_code
+from hil.cli import far_end, measured, observing
+from hil.errors import RigError, UsageError
+from hil.units import parse_duration, parse_size
+from hil.verdict import ExitCode, exit_code
 
 if TYPE_CHECKING:
-    from hil.judge import Judgement
     from hil.samples.measurement import Measurement
+    from hil.targets import Traffic
     from hil.testbed import Testbed
     from hil.traffic import Flow, Port, Progress
 
@@ -32,24 +30,7 @@ _DEFAULT_SHARE: Final = 0.999
 _LEAST_DRAIN_NS: Final = 2_000_000_000
 _MOST_PACKETS: Final = 50_000_000
 _TEMPORARY: Final = "hil-measure-"
-_CONFIDENCE: Final = 0.95
-
-#: Figures that are null where a measurement was not even begun.
-_FIGURES: Final = (
-    "sent",
-    "received",
-    "lost",
-    "late",
-    "duplicated",
-    "reordered",
-    "corrupted",
-    "delay_ns",
-    "pdv_ns",
-    "ipdv_ns",
-    "send_lateness_ns",
-    "stamps",
-    "uncertainty_ns",
-)
+_DEFAULT_DURATION: Final = "10 s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +39,8 @@ class Options:
 
     `tx` and `rx` are ports of the testbed, ``IFACE``, or ``NETNS/IFACE``; `reflector` stands in
     place of `rx`. `out` is a directory that keeps the samples. `observe` are points on the way and
-    `canary` places to search (`hil.cli.observing`).
+    `canary` places to search (`hil.cli.observing`). `traffic` is a file of flows that are offered
+    together, in place of `size` and `interval`; `period` is what delays are folded on.
     """
 
     tx: str
@@ -74,6 +56,8 @@ class Options:
     share: float | None = None
     json: bool = False
     out: Path | None = None
+    traffic: Path | None = None
+    period: str | None = None
     observe: tuple[str, ...] | None = None
     canary: tuple[str, ...] = ()
 
@@ -85,8 +69,8 @@ class _Request:
     size: int
     interval_ns: int
     count: int
-    bound_ns: int | None
-    share: float
+    asked: measured.Asked
+    mix: Mapping[str, Traffic] | None
 
 
 def measure(options: Options) -> int:
@@ -106,16 +90,30 @@ def measure(options: Options) -> int:
         from hil.cli.virtual import join_or_enter
 
         join_or_enter(bench.source)
-    flow = _flow(options, request, bench)
+    flows = _flows(options, request, bench)
     try:
-        measurement, interrupted = _run(options, request, flow, bench)
+        taken, interrupted = _run(options, request, flows, bench)
     except RigError as error:
         if not options.json:
             raise
-        nothing = dict.fromkeys(_FIGURES)
-        _print_object(nothing | _conclusion([str(error)], None) | {"complete": False})
+        measured.print_object(measured.nothing(error))
         return ExitCode.RIG
-    return _conclude(options, request, measurement, interrupted=interrupted)
+    said = [
+        measured.concluded(each, request.asked, [other for other in taken if other is not each])
+        for each in taken
+    ]
+    if options.json and request.mix is None:
+        measured.print_object(said[0].summary)
+    elif options.json:
+        measured.print_object({"flows": [each.summary for each in said]})
+    else:
+        for each in said:
+            measured.print_table(each, options.out)
+    if request.asked.bound_ns is None:
+        valid = all(each.valid for each in said) and not interrupted
+        return ExitCode.OK if valid else ExitCode.RIG
+    verdicts = [each.judgement.verdict for each in said if each.judgement is not None]
+    return exit_code(verdicts, interrupted=interrupted)
 
 
 def _understood(options: Options) -> _Request:
@@ -140,11 +138,39 @@ def _understood(options: Options) -> _Request:
     share = _DEFAULT_SHARE if options.share is None else options.share
     if not 0 < share < 1:
         raise UsageError(f"--share must lie between 0 and 1, as in 0.999; got {share:g}")
+    period_ns = None
+    if options.period is not None:
+        with _naming("--period"):
+            period_ns = parse_duration(options.period)
+            if period_ns < 1000:
+                raise ValueError(f"must be at least 1 us, as in '2.5 ms'; got {options.period!r}")
     if options.layer not in (None, "ethernet", "udp"):
         raise UsageError(f"--layer is ethernet or udp; got {options.layer!r}")
     far_end.one_end(options.rx, options.reflector, options.layer)
-    count = _count(options, interval_ns)
-    return _Request(size, interval_ns, count, bound_ns, share)
+    asked = measured.Asked(bound_ns=bound_ns, share=share, period_ns=period_ns)
+    if options.traffic is None:
+        return _Request(size, interval_ns, _count(options, interval_ns), asked, None)
+    return _Request(size, interval_ns, 0, asked, _mixed(options))
+
+
+def _mixed(options: Options) -> Mapping[str, Traffic]:
+    """The flows of ``--traffic``, each with a count: its own, or what the duration has room for."""
+    from hil.targets.mix import load_mix
+
+    assert options.traffic is not None
+    defaults = Options(tx="")
+    for name in ("size", "interval", "count", "layer", "reflector"):
+        if getattr(options, name) != getattr(defaults, name):
+            raise UsageError(f"--{name} goes without --traffic: its file says what is offered")
+    with _naming("--duration"):
+        lasts_ns = parse_duration(options.duration or _DEFAULT_DURATION)
+    found: dict[str, Traffic] = {}
+    for name, traffic in load_mix(options.traffic).items():
+        count = traffic.count
+        if options.duration is not None or count is None:
+            count = traffic.count_in(lasts_ns)
+        found[name] = traffic.model_copy(update={"count": count})
+    return found
 
 
 def _count(options: Options, interval_ns: int) -> int:
@@ -223,6 +249,48 @@ def _port(text: str, bench: Testbed | None) -> Port:
         raise UsageError(f"{error}; ports of testbed {bench.name}: {known}") from None
 
 
+def _flows(options: Options, request: _Request, bench: Testbed | None) -> tuple[Flow, ...]:
+    """What is offered, all at once; the bench lets it pass."""
+    if request.mix is None:
+        flows = [_flow(options, request, bench)]
+    else:
+        flows = [
+            _flow_of(name, traffic, way, options, bench)
+            for name, traffic in request.mix.items()
+            for way in traffic.directions
+        ]
+    if bench is not None:
+        from hil.lab.safety import permit
+
+        permit(bench, flows)
+    return tuple(flows)
+
+
+def _flow_of(
+    name: str, traffic: Traffic, way: str, options: Options, bench: Testbed | None
+) -> Flow:
+    """One flow of a mix; its downlink is sent from the port to receive on."""
+    from hil.traffic import Flow
+    from hil.traffic.floor import stored
+
+    ends = (options.tx, options.rx or "")
+    tx, rx = (_port(end, bench) for end in (ends if way == "uplink" else reversed(ends)))
+    return Flow(
+        name=name if len(traffic.directions) == 1 else f"{name} {way}",
+        tx=tx,
+        rx=rx,
+        planned=traffic.schedule(),
+        layer=traffic.layer,
+        dscp=traffic.dscp,
+        direction="uplink" if way == "uplink" else "downlink",
+        traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
+        interval_ns=traffic.interval_ns,
+        floor=stored(tx, rx),
+        simulated=bench is not None and bench.world is not None,
+        through=observing.points(bench, (options.tx, options.rx), options.observe),
+    )
+
+
 def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
     from hil.samples.planned import Regular
     from hil.traffic import Flow
@@ -231,7 +299,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
     tx, far = _port(options.tx, bench), options.reflector
     rx = _port(options.rx or "", bench) if far is None else far_end.far_port(far, tx)
     layer: Any = options.layer or ("udp" if "raw-ip" in (tx.kind, rx.kind) else "ethernet")
-    flow = Flow(
+    return Flow(
         name="measure",
         tx=tx,
         rx=rx,
@@ -251,11 +319,6 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         through=observing.points(bench, (options.tx, options.rx), options.observe),
         search=observing.search(bench, options.rx, options.canary),
     )
-    if bench is not None:
-        from hil.lab.safety import permit
-
-        permit(bench, [flow])
-    return flow
 
 
 def _direction(tx: str, bench: Testbed | None) -> Any:
@@ -266,21 +329,23 @@ def _direction(tx: str, bench: Testbed | None) -> Any:
 
 
 def _run(
-    options: Options, request: _Request, flow: Flow, bench: Testbed | None
-) -> tuple[Measurement, bool]:
-    """The measurement, and whether it was interrupted."""
+    options: Options, request: _Request, flows: Sequence[Flow], bench: Testbed | None
+) -> tuple[tuple[Measurement, ...], bool]:
+    """The measurements, and whether they were interrupted."""
     from hil.lab.clock import watched
     from hil.traffic import RunInterrupted, run
 
-    drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.bound_ns or 0))
+    drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.asked.bound_ns or 0))
     launcher = bench.launcher if bench is not None else ()
     with _lease(bench), _samples(options.out) as directory, watched(bench) as told:
         try:
             if (far := options.reflector) is not None:
-                measurement = far_end.run(flow, far, directory, launcher, drain_ns, _progress())
+                taken: tuple[Measurement, ...] = (
+                    far_end.run(flows[0], far, directory, launcher, drain_ns, _progress()),
+                )
             else:
-                (measurement,) = run(
-                    [flow],
+                taken = run(
+                    flows,
                     directory=directory,
                     progress=_progress(),
                     launcher=launcher,
@@ -288,11 +353,11 @@ def _run(
                 )
         except RunInterrupted as stop:
             print(f"\n{stop}", file=sys.stderr)
-            return told(stop.measurements[0]), True
+            return tuple(map(told, stop.measurements)), True
         finally:
             if sys.stderr.isatty():
                 print(file=sys.stderr)
-    return told(measurement), False
+    return tuple(map(told, taken)), False
 
 
 def _lease(bench: Testbed | None) -> contextlib.AbstractContextManager[object]:
@@ -351,148 +416,3 @@ def _progress() -> Any:
             print(state, file=sys.stderr, flush=True)
 
     return show
-
-
-def _conclude(
-    options: Options, request: _Request, measurement: Measurement, *, interrupted: bool
-) -> int:
-    """Judge, print, and turn it into an exit code."""
-    from hil.judge.offered import off_grid_share
-    from hil.samples.summarise import summarise
-
-    judgement: Judgement | None = None
-    reasons = _invalid_reasons(measurement, request.bound_ns)
-    if request.bound_ns is not None:
-        from hil.judge import judge_bound
-
-        judgement = judge_bound(measurement, request.bound_ns, request.share, _CONFIDENCE)
-        if judgement.verdict is Verdict.INVALID and not reasons:
-            reasons = [judgement.sentence]
-    summary = summarise(measurement, bound_ns=request.bound_ns)
-    summary |= _conclusion(reasons, judgement)
-    summary["off_grid_share"] = off_grid_share(measurement)
-    summary["conditions"] = dict(measurement.conditions)
-    if options.json:
-        _print_object(summary)
-    else:
-        _print_table(options, request, measurement, summary)
-    if judgement is None:
-        return ExitCode.RIG if reasons or interrupted else ExitCode.OK
-    return exit_code([judgement.verdict], interrupted=interrupted)
-
-
-def _invalid_reasons(measurement: Measurement, bound_ns: int | None) -> list[str]:
-    """Why there is no claim at all, one sentence each."""
-    from hil.judge.evidence import MOST_BRACKETED, evidence, implausible, preconditions
-
-    seen = evidence(measurement, None, bound_ns or 0)
-    reasons = [*measurement.invalid, *implausible(measurement, seen), *preconditions(measurement)]
-    if not seen.n:
-        reasons.append("nothing was measured")
-    elif float(seen.bracketed.mean()) > MOST_BRACKETED:
-        share = format_share(float(seen.bracketed.mean()))
-        reasons.append(
-            f"{share} of packets have no trustworthy time ({seen.bracketed_words()}), more than "
-            f"{format_share(MOST_BRACKETED)}"
-        )
-    return reasons
-
-
-def _conclusion(reasons: list[str], judgement: Judgement | None) -> dict[str, Any]:
-    verdict = judgement.verdict.value if judgement is not None else None
-    if reasons and judgement is None:
-        verdict = Verdict.INVALID.value
-    return {
-        "valid": not reasons,
-        "invalid_reasons": reasons,
-        "verdict": verdict,
-        "judgement": judgement.to_json() if judgement is not None else None,
-    }
-
-
-def _print_object(fields: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(fields, allow_nan=False, default=_plain) + "\n")
-    sys.stdout.flush()
-
-
-def _plain(value: Any) -> Any:
-    """What the standard encoder does not know: numpy numbers and dataclasses."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if hasattr(value, "item"):
-        return value.item()
-    raise HilError(f"cannot print {type(value).__name__} as JSON")
-
-
-def _print_table(
-    options: Options, request: _Request, measurement: Measurement, summary: dict[str, Any]
-) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"{measurement.tx_port} -> {measurement.rx_port}, "
-        f"{format_size(request.size)} each {format_duration(request.interval_ns)}, "
-        f"layer {measurement.traffic['layer']}"
-        f"{', SIMULATED' if measurement.simulated else ''}"
-        f"{'' if measurement.complete else ', cut short'}"
-    )
-    counts = ("sent", "received", "lost", "late", "duplicated", "reordered", "corrupted", "foreign")
-    shown = [f"{summary[name]:,} {name}" for name in counts if summary[name] is not None]
-    console.print(", ".join(shown) + f" (and {summary['warmup_sent']} for warm-up)")
-    grid = Grid(box=None, pad_edge=False, header_style="")
-    grid.add_column("")
-    columns = ("delay_ns", "pdv_ns", "ipdv_ns", "send_lateness_ns")
-    for title in ("delay", f"{format_share(_CONFIDENCE)} interval", "PDV", "IPDV", "send lateness"):
-        grid.add_column(title, justify="right")
-    limits = _limits(measurement)
-    for name in summary["delay_ns"]:
-        values = [observing.time_words(summary[column][name]) for column in columns]
-        grid.add_row(name, values[0], limits.get(name, ""), *values[1:])
-    console.print(grid)
-    observing.show(console, summary)
-    stamps = summary["stamps"]
-    console.print(
-        f"n = {summary['received']:,}; times: {stamps['tx']['source']} at sending "
-        f"({stamps['tx']['missing']} missing), {stamps['rx']['source']} at receipt "
-        f"({stamps['rx']['missing']} missing); uncertainty "
-        f"{observing.time_words(summary['uncertainty_ns'])} (k = 2)"
-    )
-    said = [f"  {each}" for each in summary["uncertainty"]["sources"]]
-    for each in (*said, *far_end.ways_words(summary["conditions"])):
-        console.print(each, markup=False)
-    warned = summary["judgement"] is not None and summary["valid"]  # by the judgement's sentence
-    if summary["off_grid_share"] and not warned:
-        console.print(
-            f"offered traffic: {summary['off_grid_share'] * 100:.2g} % of packets left more than a "
-            f"quarter of the interval off their grid"
-        )
-    judged = summary["judgement"]["sentence"] if summary["judgement"] is not None else None
-    for reason in summary["invalid_reasons"]:
-        if reason != judged:
-            console.print(f"INVALID: {reason}", markup=False)
-    if judged is not None:
-        console.print(f"{summary['verdict']}: {judged}", markup=False)
-    elif summary["valid"]:
-        console.print("valid; no bound was given, so there is no verdict")
-    if options.out is not None:
-        console.print(f"samples: {options.out / measurement.id}.parquet", markup=False)
-
-
-def _limits(measurement: Measurement) -> dict[str, str]:
-    """The confidence interval of each percentile of the delay, by order statistics."""
-    import numpy as np
-
-    from hil.samples import metrics
-    from hil.samples.table import taken
-    from hil.stats import quantile
-
-    delay = metrics.delay_ns(measurement.samples, measurement.timing)
-    known = np.sort(delay[taken(delay)])
-    found: dict[str, str] = {}
-    for name, share in metrics.PERCENTILES.items():
-        if known.size and quantile.supported(known.size, share):
-            low, high = quantile.interval(known, share, _CONFIDENCE)
-            found[name] = f"{observing.time_words(low)} to {observing.time_words(high)}"
-    return found

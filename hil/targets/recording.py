@@ -34,7 +34,7 @@ def beside(value: object, info: ValidationInfo) -> object:
     directory = (info.context or {}).get("directory")
     if not isinstance(value, str | Path) or directory is None:
         return value
-    return Path(directory) / value
+    return str(Path(directory) / value)
 
 
 def recorded(path: Path) -> Recorded:

@@ -130,6 +130,10 @@ class Pattern(Model):
     #: as it was recorded, is left as it is.
     _on_grid: ClassVar[bool] = True
 
+    def count_in(self, span_ns: int) -> int:
+        """The packets, or frames, that a span has room for, at least 1."""
+        return max(1, span_ns // self._grid(1, 0)[1])
+
     def schedule(self, count: int | None = None, *, seed: int = 0, ip: IPVersion = 4) -> Table:
         """The plan of `count` packets, or of frames: a table of `PLANNED`, one row a packet.
 
@@ -273,6 +277,10 @@ class OnOff(_Single):
         """Mean offered rate in bits per second."""
         in_a_row = -(-self.on_ns // self.interval_ns)
         return in_a_row * self.size * 8e9 / (self.on_ns + self.off_ns)
+
+    def count_in(self, span_ns: int) -> int:
+        """The packets that a span has room for, pauses counted in, at least 1."""
+        return max(1, int(span_ns * self.rate_bps / 8e9 / self.size))
 
     def _grid(self, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
         index = np.arange(count, dtype=np.int64)

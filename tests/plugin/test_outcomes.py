@@ -3,6 +3,7 @@
 For each: the exit code, the status in Allure, the entry in JUnit, the line of the record.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -285,3 +286,19 @@ def test_without_a_testbed_the_suites_are_skipped_with_one_sentence(
     done = pytester.runpytest_subprocess("-rs", "-p", "no:cacheprovider")
     done.assert_outcomes(passed=1, skipped=1)
     done.stdout.fnmatch_lines(["*pytest --testbed virtual*"])
+
+
+def test_late_packets_have_their_causes_beside_the_verdict(bench: Bench) -> None:
+    done = bench(
+        HEAD
+        + """
+@pytest.mark.requirement("SD-1")
+def test_missed(judge):
+    judge.expect(measured(late=500), "SD-1")
+"""
+    )
+    assert "500 of 1,000 packets late (0 lost)" in done.text
+    cards = list(done.directory.glob("cards/*SD-1*.html"))
+    assert any("Why they were late" in card.read_text("utf-8") for card in cards)
+    (found,) = done.directory.glob("cards/*SD-1*.autopsy.json")
+    assert json.loads(found.read_text("utf-8"))["late"] == 500

@@ -23,7 +23,7 @@ def understood(**changes: Any) -> Any:
 def test_the_defaults_are_the_documented_ones() -> None:
     found = understood()
     assert (found.size, found.interval_ns, found.count) == (128, 1_000_000, 10_000)
-    assert found.bound_ns is None
+    assert found.asked.bound_ns is None
 
 
 def test_a_duration_becomes_a_count() -> None:
@@ -32,8 +32,8 @@ def test_a_duration_becomes_a_count() -> None:
 
 
 def test_a_bound_has_a_share() -> None:
-    assert understood(bound="10 ms").share == 0.999
-    assert understood(bound="10 ms", share=0.9).bound_ns == 10_000_000
+    assert understood(bound="10 ms").asked.share == 0.999
+    assert understood(bound="10 ms", share=0.9).asked.bound_ns == 10_000_000
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_a_bound_has_a_share() -> None:
         ({"bound": "1 ms", "share": 0.0}, "--share"),
         ({"bound": "1 ms", "share": float("nan")}, "--share"),
         ({"layer": "IP"}, "--layer"),
+        ({"period": "1 ns"}, "--period"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], option: str) -> None:
