@@ -273,7 +273,8 @@ def delays(tx: Port, rx: Port) -> Iterator[Row]:
         found = [entry(each, offer, FaultList()) for each in (_hil(), irtt("comp"), SOCKPERF)]
     errors: dict[str, Times | str] = {}
     for each, name in zip(found, ("hil", "irtt round trip", "sockperf round trip"), strict=True):
-        errors[name] = each.reason if each.relayed is None else error_ns(each)
+        known = each.relayed is not None and each.said.delay_ns is not None
+        errors[name] = error_ns(each) if known else each.reason
         if "one way" in each.said.further:
             errors["irtt one way"] = _off(each.said.further["one way"], each.truth.delay_ns)
     for share, bar_ns in ((0.5, 1_000), (0.999, 10_000)):

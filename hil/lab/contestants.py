@@ -33,6 +33,9 @@ _PACKET: Final = PAYLOAD + 28
 _LONGEST_S: Final = 40.0
 _IRTT, _SOCKPERF, _IPERF = 2112, 11111, 5201
 _MOST_AWAY_NS: Final = 500_000
+_TELLING: Final = 64  # lines of a log that tell by how much its clock is apart
+_MOST_EARLY_NS: Final = 300_000
+_LOG_BEGINS_NS: Final = (380_000_000, 500_000_000)
 _DRAIN_NS: Final = 1_000_000_000
 
 Times = NDArray[np.int64]
@@ -206,7 +209,12 @@ def _sockperf(offer: Offer, sending: Sending) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="hil-contest-") as directory:
         log = Path(directory) / "log.csv"
         client = [tool, "ul", *where, "-m", str(PAYLOAD), "-t", str(max(1, int(float(offer.span))))]
-        client += [f"--mps={offer.rate}", "--reply-every=1", "--full-rtt", "--dontwarmup"]
+        client += [
+            f"--mps={offer.rate}",
+            "--reply-every=1",
+            "--full-rtt",
+            "--dontwarmup",
+        ]
         client += ["--full-log", str(log)]
         with peers.serving(offer.rx.namespace or "", [tool, "sr", *where], _SOCKPERF):
             said = _talk(offer.tx.namespace, client, sending)
@@ -249,28 +257,45 @@ def _nanoseconds(text: str, places: int) -> int:
     return int(whole + fraction[:places].ljust(places, "0"))
 
 
-def _by_number(sent: Times, trips: Times, truth: Truth) -> Times:
-    """Round trips by packet number: the log has neither numbers nor the first packets.
+def _by_number(sent: Times, trips: Times, truth: Truth) -> Times | None:
+    """Round trips by packet number: the log has neither numbers nor the first 400 ms.
 
     The pattern of the sender's own lateness says where the log begins: the relay's stamps have the
-    same one.
+    same one. None where it does not say.
     """
+    if not sent.size or not truth.packets:
+        return None
+    since = truth.rx_ns - truth.rx_ns[0]
+    begins = np.flatnonzero((since > _LOG_BEGINS_NS[0]) & (since < _LOG_BEGINS_NS[1])).tolist()
+    found = [_followed(sent, truth.rx_ns, first) for first in begins]
+    away, numbers = min(found, key=lambda each: each[0], default=(_MOST_AWAY_NS, sent))
+    if away >= _MOST_AWAY_NS // 5:
+        return None
     delays = np.full(truth.packets, NOT_TAKEN, np.int64)
-    if not sent.size or truth.packets < sent.size:
-        return delays
-    best: tuple[float, Times] | None = None
-    turn = np.arange(sent.size)
-    for first in range(truth.packets - sent.size // 2):
-        there = sent - sent[0] + truth.rx_ns[first]
-        number = np.clip(np.searchsorted(truth.rx_ns, there), 1, truth.packets - 1)
-        number -= there - truth.rx_ns[number - 1] < truth.rx_ns[number] - there
-        number = np.minimum(np.maximum.accumulate(number - turn) + turn, truth.packets - 1)
-        away = float(np.minimum(np.abs(there - truth.rx_ns[number]), _MOST_AWAY_NS).mean())
-        if best is None or away < best[0]:
-            best = away, number
-    assert best is not None
-    delays[best[1]] = trips
+    delays[numbers] = trips
     return delays
+
+
+def _followed(sent: Times, came: Times, first: int) -> tuple[float, Times]:
+    """How well a log fits that begins with packet `first`, and the packet of each of its lines.
+
+    A message is stamped before it is sent, so none can have come earlier than that: where the next
+    packet did, the log has left it out.
+    """
+    few = came[first : first + _TELLING] - sent[:_TELLING][: came.size - first]
+    apart = int(np.quantile(few, 0.05))
+    due = (sent + apart - _MOST_EARLY_NS).tolist()
+    times, number, numbers = came.tolist(), first - 1, []
+    last = came.size - 1
+    for each in due:
+        number += 1
+        while number < last and times[number] < each:
+            number += 1
+        numbers.append(min(number, last))
+    place = np.array(numbers, np.int64)
+    off = came[place] - sent
+    steady = np.minimum(np.abs(off - int(np.median(off))), _MOST_AWAY_NS)
+    return float(steady.mean()), place
 
 
 def _iperf3(offer: Offer, sending: Sending) -> Any:

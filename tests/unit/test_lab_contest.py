@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,22 +90,37 @@ SOCKPERF = (
 )
 
 
-def test_a_log_of_sockperf_is_put_to_its_packets_by_the_senders_own_lateness() -> None:
-    truth = through(100)
-    late = truth.rx_ns.copy()
-    late[60:65] = late[65]  # the sender stood still
-    truth = Truth(**{name: getattr(truth, name) for name in Truth.__slots__} | {"rx_ns": late})
+def log_of(came: Any, numbers: list[int], ppm: int = 0) -> str:
+    """What sockperf would log: no numbers, a clock of its own, round trips that name the packet."""
     lines = ["packet, txTime(sec), rxTime(sec), rtt(usec)"]
-    for place, number in enumerate(each for each in range(40, 95) if each not in (50, 51)):
-        sent = int(late[number]) + 5_000_000_000
+    for place, number in enumerate(numbers):
+        sent = int(came[number]) * (1_000_000 + ppm) // 1_000_000 + 5_000_000_000
         lines.append(f"{place}, {sent // 10**9}.{sent % 10**9:09d}, 0.0, {number}.25")
-    said = contestants.read_sockperf((SOCKPERF, "\n".join(lines)), truth)
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_log_of_sockperf_is_put_to_its_packets_by_the_senders_own_lateness(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    came = np.arange(2_000, dtype=np.int64) * MS + random.integers(0, 20_000, 2_000)
+    came[900:950] = came[950] + np.arange(-50, 0) * 4_000  # the sender stood still
+    truth = replace(through(2_000), rx_ns=came)
+    numbers = [each for each in range(401, 1_950) if each not in (600, 601, 700, *range(800, 880))]
+    said = contestants.read_sockperf((SOCKPERF, log_of(came, numbers, ppm=30)), truth)
     assert (said.lost, said.duplicated, said.reordered, said.corrupted) == (3, 1, 319, None)
     assert said.delay_ns is not None
-    for number in (40, 49, 52, 66, 94):
-        assert said.delay_ns[number] == number * 1000 + 250
-    assert (said.delay_ns[[0, 39, 50, 51, 95]] == NOT_TAKEN).all()
+    there = np.flatnonzero(said.delay_ns != NOT_TAKEN)
+    assert there.tolist() == numbers
+    assert (said.delay_ns[there] == there * 1_000 + 250).all()
     assert said.sent_late_ns is None
+
+
+def test_a_log_that_fits_nowhere_is_not_measured() -> None:
+    random = np.random.default_rng(1)
+    truth = replace(through(2_000), rx_ns=np.sort(random.integers(0, 2_000 * MS, 2_000)))
+    other = np.sort(random.integers(0, 2_000 * MS, 2_000))
+    said = contestants.read_sockperf((SOCKPERF, log_of(other, list(range(401, 1_900)))), truth)
+    assert said.delay_ns is None
 
 
 def test_iperf3_is_read_at_its_server() -> None:
