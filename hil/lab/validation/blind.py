@@ -233,12 +233,14 @@ def counted_of(done: Mapping[str, Any]) -> Any:
     return TrueCounts(**done["counts"])
 
 
-def report(pairs: list[tuple[dict[str, Any], Any]]) -> Item:
-    """The item of the pure path."""
-    figures = tuple(scored(pairs, SOURCE))
+def report(
+    pairs: list[tuple[dict[str, Any], Any]], source: str = SOURCE, count: int = COUNT
+) -> Item:
+    """The item of secret runs of `count` packets each."""
+    figures = tuple(scored(pairs, source))
     held = item.all_hold(figures)
     worst = min((f for f in figures if f.unit == "1"), key=lambda f: f.value or 0.0)
-    words = f"{len(pairs)} secret runs of {COUNT:,} packets: "
+    words = f"{len(pairs)} secret runs of {count:,} packets: "
     words += (
         "every count exact, "
         if all(f.holds for f in figures if f.unit == "exact")

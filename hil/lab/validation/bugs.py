@@ -318,3 +318,55 @@ PURE: Final = (
         found_by="a_floor_is_of_its_own_ports",
     ),
 )
+
+#: Bugs in sockets, stamps and processes: found with real traffic only.
+LIVE: Final = (
+    Bug(
+        id="receive-stamp-late",
+        sentence="The receive stamp is 100 us late.",
+        where="hil.traffic.ring:ReceiveRing._parse",
+        was="1_000_000_000 + heads[:, 5]",
+        put="1_000_000_000 + heads[:, 5] + 100_000",
+        found_by="counts_and_delays_as_in_the_truth",
+    ),
+    Bug(
+        id="receive-stamp-of-the-process",
+        sentence="The receive stamp is the time at which the process looked.",
+        where="hil.traffic.ring:ReceiveRing._parse",
+        was="heads[:, 4] * 1_000_000_000 + heads[:, 5]",
+        put="__import__('time').time_ns()",
+        found_by="counts_and_delays_as_in_the_truth",
+    ),
+    Bug(
+        id="receive-clock-slope",
+        sentence="The receiver's clock runs 50 ppm fast and is put right once a second.",
+        where="hil.traffic.ring:ReceiveRing._parse",
+        was="1_000_000_000 + heads[:, 5]",
+        put="1_000_000_000 + heads[:, 5] + heads[:, 5] // 20_000",
+        found_by="counts_and_delays_as_in_the_truth",
+    ),
+    Bug(
+        id="send-stamp-of-the-next",
+        sentence="The kernel's send stamps are put to the packet before theirs.",
+        where="hil.traffic.timestamps:StampedSocket.apply",
+        was="self._store(rows[ours], kernel[ours])",
+        put="self._store(np.maximum(rows[ours] - 1, 0), kernel[ours])",
+        found_by="counts_and_delays_as_in_the_truth",
+    ),
+    Bug(
+        id="stamp-number-after-a-refusal",
+        sentence="After a refused frame the kernel's numbering of stamps is not followed.",
+        where="hil.traffic.timestamps:StampedSocket.failed",
+        was="if now.sent:",
+        put="if False:",
+        found_by="stamps_survive_a_refused_frame",
+    ),
+    Bug(
+        id="drain-too-short",
+        sentence="The receiver stops listening before the last packets have come.",
+        where="hil.traffic.engine:LONGEST_DRAIN_NS",
+        was="",
+        put="1",
+        found_by="late_is_not_lost",
+    ),
+)

@@ -25,6 +25,7 @@ class Fate:
 
     bug: Bug
     said: str | None
+    by: str = ""  #: the check that was tried, where it is not the one named
 
 
 def complaint(check: Callable[[], None]) -> str | None:
@@ -38,6 +39,12 @@ def complaint(check: Callable[[], None]) -> str | None:
     except Exception as error:  # whatever a bug may break
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def found_out(said: str | None) -> None:
+    """Raises `Wrong` where a check says something."""
+    if said is not None:
+        raise Wrong(said)
 
 
 def fates(bugs: Iterable[Bug] = PURE) -> Iterator[Fate]:
@@ -66,7 +73,7 @@ def report(found: Iterable[Fate], broken: Mapping[str, str], where: str) -> Item
             what=f"{each.bug.id}: {each.bug.sentence}",
             value=None,
             unit="",
-            expected=f"found by {each.bug.found_by}",
+            expected=f"found by {each.by or each.bug.found_by}",
             source=each.said or "SURVIVED",
             holds=each.said is not None,
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hil.errors import RigError
 from hil.samples.measurement import Counts, Measurement
-from hil.samples.table import taken
+from hil.samples.table import NOT_TAKEN, taken
 from hil.virtual import userplane_truth as log
 from hil.virtual.userplane_clock import CellClock
 
@@ -94,13 +94,29 @@ def of_measurement(path: Path, measurement: Measurement) -> FlowTruth:
 
     Raises: RigError when the log does not hold the whole flow.
     """
+    rows, clock = _rows_of(path, measurement)
+    return flow_truth(rows, clock, measurement.counts.sent)
+
+
+def entered_of(path: Path, measurement: Measurement) -> NDArray[np.int64]:
+    """When each planned packet reached the cell; `NOT_TAKEN` where it never did."""
+    rows, clock = _rows_of(path, measurement)
+    return _entered(_without_warm_up(rows), clock, measurement.counts.sent)
+
+
+def _rows_of(path: Path, measurement: Measurement) -> tuple[NDArray[Any], CellClock]:
     run, _, flow = measurement.id.partition("-")
     try:
         rows, clock = log.read(path)
     except (OSError, ValueError) as error:
         raise RigError(f"the truth cannot be read: {error}") from None
-    mine = rows[(rows["run"] == int(run, 16)) & (rows["flow"] == int(flow))]
-    return flow_truth(mine, clock, measurement.counts.sent)
+    return rows[(rows["run"] == int(run, 16)) & (rows["flow"] == int(flow))], clock
+
+
+def _entered(rows: NDArray[Any], clock: CellClock, planned: int) -> NDArray[np.int64]:
+    entered = np.full(planned, NOT_TAKEN, np.int64)
+    entered[rows["seq"].astype(np.int64)] = clock.to_host(rows["ingress_ns"])
+    return entered
 
 
 def flow_truth(rows: NDArray[Any], clock: CellClock, planned: int) -> FlowTruth:
@@ -109,10 +125,8 @@ def flow_truth(rows: NDArray[Any], clock: CellClock, planned: int) -> FlowTruth:
     Raises: RigError when not every planned packet came to the cell.
     """
     rows = _without_warm_up(rows)
-    seq = rows["seq"].astype(np.int64)
-    entered = np.full(planned, np.iinfo(np.int64).min, np.int64)
-    left = entered.copy()
-    entered[seq] = clock.to_host(rows["ingress_ns"])
+    entered = _entered(rows, clock, planned)
+    left = np.full(planned, NOT_TAKEN, np.int64)
     missing = int((~taken(entered)).sum())
     if missing:
         raise RigError(f"{missing:,} of {planned:,} packets are not in the truth log")
