@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil.judge import judge_bound
 from hil.judge.share import Tally
@@ -28,7 +29,7 @@ from hil.lab.validation.recording import Recording
 from hil.lab.validation.truth import NAMES, counted, differences
 from hil.samples import outages
 from hil.samples.measurement import Measurement
-from hil.samples.table import DAMAGED, TRAILER_BAD, UNREADABLE, taken
+from hil.samples.table import DAMAGED, SPOILED, TRAILER_BAD, UNREADABLE, taken
 from hil.stats import dependence, trend
 from hil.virtual.faults.fault_list import FaultList
 
@@ -50,7 +51,7 @@ def intervals(measured: Measurement, reference: Measurement) -> dict[str, Any]:
     shown = Tally.to_show(~lost, secret.BURST, _EACH)
     refuted = Tally.to_refute(~lost, secret.BURST, _EACH)
     burst = dependence.mean_run(runs, _EACH)
-    sides = [np.sort(each.delay_ns[taken(each.delay_ns)]) for each in (measured, reference)]
+    sides = [_trusted_ns(each) for each in (measured, reference)]
     shift = quantile_shift(sides[0], sides[1], 0.5, _EACH, (1.0, 1.0))
     judged = judge_bound(measured, secret.LIMIT_NS, secret.SHARE, burst=secret.BURST)
     return {
@@ -64,6 +65,12 @@ def intervals(measured: Measurement, reference: Measurement) -> dict[str, Any]:
         "verdict": str(judged.verdict),
         "sentence": judged.sentence,
     }
+
+
+def _trusted_ns(measured: Measurement) -> NDArray[np.int64]:
+    """The delays that were taken and lie in no spoiled window, sorted."""
+    delay = measured.delay_ns
+    return np.sort(delay[taken(delay) & ((measured.samples["flags"] & SPOILED) == 0)])
 
 
 def drift_limits_ppm(recorded: Recording) -> list[float]:
@@ -199,12 +206,13 @@ def scored(
         )
         for name in NAMES
     ]
-    clear = [each for each in scores if each.done["level"] != "doubtful"]
+    valid = [each for each in scores if each.found["verdict"] != "INVALID"]
+    clear = [each for each in valid if each.done["level"] != "doubtful"]
     figures += [
         item.coverage(
             "verdicts that are not contrary to the truth",
-            sum(not each.contrary for each in scores),
-            len(scores),
+            sum(not each.contrary for each in valid),
+            len(valid),
             source=source,
         ),
         item.coverage(
@@ -212,6 +220,16 @@ def scored(
             sum(each.decided for each in clear),
             len(clear),
             source=source,
+        ),
+        Figure(
+            what="runs that the instrument itself called INVALID",
+            value=float(len(scores) - len(valid)),
+            unit="runs",
+            n=len(scores),
+            of="runs",
+            expected="fewer than half",
+            source=source,
+            holds=2 * len(valid) > len(scores),
         ),
     ]
     return figures

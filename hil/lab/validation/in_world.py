@@ -1,8 +1,8 @@
 """The parts of a validation that need a world: a program that enters one and measures there.
 
-``python -m hil.lab.validation.in_world ORDERS``; orders are a JSON object with ``testbed`` (a file
-in real-time mode) and what to do: ``count`` packets a flow, ``repeats``, ``rounds`` of blind runs,
-``bugs`` by their ids, ``suites`` to run.
+``python -m hil.lab.validation.in_world ORDERS``; orders are a JSON object with ``testbed`` (a
+file), ``trailers`` (whether it is not in real-time mode) and what to do: ``count`` packets a flow,
+``repeats``, ``rounds`` of blind runs, ``bugs`` by their ids, ``suites`` to run.
 """
 
 from __future__ import annotations
@@ -25,18 +25,16 @@ def work(orders: Mapping[str, Any]) -> Iterator[Item]:
     """Every part that is ordered, in turn."""
     from hil.lab.validation import live, live_blind, live_bugs
 
-    bench = live.around()
-    parts: list[Callable[[], Item]] = [lambda: live.realtime(bench, orders["count"])]
+    bench = live.around(trailers=bool(orders.get("trailers")))
+    parts: list[Callable[[], Item]] = []
+    if orders.get("count"):
+        parts.append(lambda: live.realtime(bench, orders["count"]))
     if orders.get("repeats"):
         parts.append(lambda: live.repeated(bench, orders["repeats"], orders["count"] // 2))
     if orders.get("rounds"):
         parts.append(lambda: live_blind.blind(bench, orders["rounds"], Path(orders["directory"])))
     if orders.get("bugs"):
         parts.append(lambda: live_bugs.found(bench, orders["bugs"]))
-    if orders.get("suites"):
-        parts.append(
-            lambda: live_suites.compared(bench, orders["suites"], Path(orders["directory"]))
-        )
     for part in parts:
         begin = time.monotonic()
         yield replace(part(), seconds=time.monotonic() - begin)

@@ -1,4 +1,4 @@
-"""Real traffic through a world in real-time mode, against the kernel's stamps inside the cell.
+"""Real traffic through a world, in real-time mode against the kernel's stamps inside the cell.
 
 The cell leaves no trailers; the tester has its own stamps and nothing else. The truth is what the
 user plane's sockets were told by the kernel: when each frame came in, and when it went out.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,9 @@ from hil.samples.table import PLANNED, Table, difference_ns, taken
 from hil.stats import quantile
 from hil.testbed import Testbed, load
 from hil.traffic import Flow, run
+from hil.virtual import faults
 from hil.virtual.coupling import Coupling
+from hil.virtual.faults.ledger import USERPLANE
 
 INTERVAL_NS: Final = 1_000_000
 SIZE: Final = 128
@@ -54,7 +57,7 @@ def direction(way: Way) -> Direction:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The world around this process, in real-time mode."""
+    """The world around this process."""
 
     testbed: Testbed
     run: Path
@@ -81,13 +84,20 @@ class Bench:
         )
 
 
-def around() -> Bench:
+def around(*, trailers: bool) -> Bench:
     """The world around this process, when the sessions of its modems are up.
 
-    Raises: RigError when they do not come up.
+    What it was made of is not read: the ports are those of the default testbed, in real-time mode
+    without `trailers`.
+
+    Raises: RigError when the sessions do not come up.
     """
     path = Path(os.environ["HIL_RUN"])
-    bench = load(Path(os.environ["HIL_TESTBED"]), Registry())
+    bench = load("virtual", Registry())
+    assert bench.world is not None
+    bench = bench.model_copy(
+        update={"world": bench.world.model_copy(update={"trailers": trailers})}
+    )
     rows = Coupling.open(path / "coupling").rows
     patience = Deadline.after(_PATIENCE_NS)
     while not rows["session_up"].all():
@@ -175,10 +185,32 @@ def complaint(measured: Measurement, true: FlowTruth) -> str | None:
     return None
 
 
+#: What goes wrong in a world while the instrument must stay right.
+FAULTS: Final[Sequence[tuple[str, dict[str, Any]]]] = (
+    ("burst_loss", {"share": 0.03, "burst": 2.0}),
+    ("duplication", {"share": 0.06}),
+    ("corruption", {"share": 0.02}),
+    ("reordering", {"share": 0.03, "by": "6 ms"}),
+)
+
+
+@contextmanager
+def faulty(bench: Bench, given: Sequence[tuple[str, dict[str, Any]]] = FAULTS) -> Iterator[None]:
+    """Within it those faults are on."""
+    entries = [faults.begin(bench.run, USERPLANE, kind, each) for kind, each in given]
+    try:
+        yield
+    finally:
+        for entry in entries:
+            faults.close(bench.run, entry)
+
+
 def realtime(bench: Bench, count: int) -> Item:
-    """Every way through the cell at once: counts, and each packet's delay against the truth."""
+    """Every way through the cell at once, undisturbed and under faults, against the truth."""
     random = np.random.default_rng()
-    measured = offer([bench.flow(way, spread(random, count)) for way in WAYS])
+    measured = list(offer([bench.flow(way, spread(random, count)) for way in WAYS]))
+    with faulty(bench):
+        measured += offer([bench.flow(way, spread(random, count)) for way in WAYS])
     return compared(
         "realtime",
         "Real-time mode: own stamps against the cell's",

@@ -29,7 +29,7 @@ from hil.verdict import ExitCode
 from hil.virtual import userplane_truth as log
 
 COUNT: Final = 1_000
-_SOURCE: Final = "real traffic, kernel stamps, real-time mode"
+_SOURCE: Final = "real traffic; kernel stamps and the tap's trailers"
 
 
 class _Drawer:

@@ -9,8 +9,7 @@ stamps inside the cell.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,22 +23,12 @@ from hil.lab.validation.item import Item
 from hil.lab.validation.live import WAYS, Bench
 from hil.lab.validation.planting import Bug
 from hil.lab.validation.planting import planted as plant
-from hil.lab.validation.truth import of_measurement
+from hil.lab.validation.truth import entered_of, of_measurement
 from hil.samples.measurement import Measurement
-from hil.virtual import faults
-from hil.virtual.faults.ledger import USERPLANE
 
 _COUNT: Final = 500
 _LATE_NS: Final = 700_000_000
 _SETTLE_NS: Final = 1_000_000_000
-
-#: What every run meets.
-_FAULTS: Final[Sequence[tuple[str, dict[str, Any]]]] = (
-    ("burst_loss", {"share": 0.03, "burst": 2.0}),
-    ("duplication", {"share": 0.06}),
-    ("corruption", {"share": 0.02}),
-    ("reordering", {"share": 0.03, "by": "6 ms"}),
-)
 
 
 def known() -> dict[str, Bug]:
@@ -62,13 +51,13 @@ def known() -> dict[str, Bug]:
 
 def counts_and_delays_as_in_the_truth(bench: Bench, launcher: Sequence[str]) -> str | None:
     """Under every fault at once counts are those of the truth log and delays those of the cell."""
-    with _on(bench, _FAULTS):
+    with live.faulty(bench):
         return _compared(bench, launcher)
 
 
 def late_is_not_lost(bench: Bench, launcher: Sequence[str]) -> str | None:
     """Packets that come 0.7 s late have come."""
-    with _on(bench, [("reordering", {"share": 0.2, "by": f"{_LATE_NS} ns"})]):
+    with live.faulty(bench, [("reordering", {"share": 0.2, "by": f"{_LATE_NS} ns"})]):
         return _compared(bench, launcher, drain_ns=2 * _LATE_NS)
 
 
@@ -94,8 +83,6 @@ def stamps_survive_a_refused_frame(bench: Bench, launcher: Sequence[str]) -> str
 
 def _stamps_apart(bench: Bench, measured: Measurement) -> str | None:
     """Where send stamps and the cell's own stamps of the same packets are apart."""
-    from hil.lab.validation.truth import entered_of
-
     if not measured.counts.send_failed:
         raise RigError("the kernel refused no frame although the link was down")
     sent = measured.samples["tx_kernel_ns"]
@@ -128,16 +115,6 @@ CHECKS: Final = {
         stamps_survive_a_refused_frame,
     )
 }
-
-
-@contextmanager
-def _on(bench: Bench, given: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[None]:
-    entries = [faults.begin(bench.run, USERPLANE, kind, each) for kind, each in given]
-    try:
-        yield
-    finally:
-        for entry in entries:
-            faults.close(bench.run, entry)
 
 
 def found(bench: Bench, ids: Sequence[str]) -> Item:
