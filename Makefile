@@ -1,11 +1,12 @@
 # The two commands of a newcomer are `make acceptance` and `make test`. Each sets up .venv first.
-.PHONY: help setup acceptance test test-peers bench lint constraints clean
+.PHONY: help setup acceptance test test-peers bench validate-method lint constraints clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make acceptance   run the suites on the virtual testbed, plan smoke; ends with verdicts and a report"
 	@echo "make test         run the project's own checks and tests"
 	@echo "make bench        measure the instrument beside other tools (docs/benchmarks.md)"
+	@echo "make validate-method  validate the instrument itself (docs/explanation/validation.md)"
 	@echo "make test-peers   run the tests against outside tools (root; installs packages.debian)"
 
 setup:
@@ -29,6 +30,9 @@ test-peers: setup
 
 bench: setup
 	@.venv/bin/hil bench
+
+validate-method: setup
+	@.venv/bin/hil validate-method
 
 # The pins: every dependency of every extra, for all supported Pythons, without a download address.
 constraints:

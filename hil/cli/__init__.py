@@ -222,6 +222,19 @@ def validate(file: Annotated[str, typer.Argument(help="Testbed file or name.")])
     return verb(file)
 
 
+@app.command("validate-method")
+def validate_method(
+    seeds: Annotated[int | None, typer.Option(help="Secret runs; 200, or 60 if quick.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of twenty.")] = False,
+    out: Annotated[Path, typer.Option(help="Where the dossier goes.")] = Path("out/validation"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> int:
+    """Validate the instrument itself, and write the evidence as a dossier."""
+    from hil.cli.validate_method import validate_method as verb
+
+    return verb(seeds, out, quick=quick, as_json=json)
+
+
 @app.command()
 def schema(
     kind: Annotated[str, typer.Argument(help="testbed, profile or record.")] = "testbed",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def work(orders: Mapping[str, Any]) -> Iterator[Item]:
     """Every part that is ordered, in turn."""
-    from hil.lab.validation import live, live_blind, live_bugs
+    from hil.lab.validation import live, live_blind, live_bugs, live_suites
 
     bench = live.around(trailers=bool(orders.get("trailers")))
     parts: list[Callable[[], Item]] = []
@@ -35,6 +35,8 @@ def work(orders: Mapping[str, Any]) -> Iterator[Item]:
         parts.append(lambda: live_blind.blind(bench, orders["rounds"], Path(orders["directory"])))
     if orders.get("bugs"):
         parts.append(lambda: live_bugs.found(bench, orders["bugs"]))
+    if orders.get("suites"):
+        parts.append(lambda: live_suites.compared(bench, Path(orders["directory"])))
     for part in parts:
         begin = time.monotonic()
         yield replace(part(), seconds=time.monotonic() - begin)
