@@ -140,7 +140,7 @@ def _seconds(each: Mapping[str, Any]) -> str:
 
 
 def _anchor(each: Mapping[str, Any]) -> str:
-    return str(each["id"]).replace(" ", "-")
+    return str(each["id"])
 
 
 def _time(at_ns: int) -> str:

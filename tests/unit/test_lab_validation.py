@@ -27,6 +27,7 @@ def test_a_check_holds_where_no_bug_is(name: str) -> None:
 @pytest.mark.parametrize("bug", PURE, ids=lambda bug: str(bug.id))
 def test_a_planted_bug_is_found_by_the_check_that_is_named_with_it(bug: Bug) -> None:
     (fate,) = planted.fates([bug])
+    assert not fate.trouble, fate.trouble
     assert fate.said is not None, f"{bug.sentence} {bug.found_by} does not see it"
 
 
@@ -55,6 +56,20 @@ def test_a_bug_whose_text_is_gone_is_a_fault_of_the_rig() -> None:
     )
     with pytest.raises(RigError, match="write the bug anew"), plant(bug):
         pass
+
+
+def test_a_bug_that_cannot_be_planted_leaves_the_item_untried() -> None:
+    gone = Bug(
+        id="gone",
+        sentence="",
+        where="hil.stats.quantile:no_such_function",
+        was="x",
+        put="y",
+        found_by="percentiles_by_nearest_rank",
+    )
+    found = planted.report(planted.fates([gone]), {}, "here")
+    assert found.holds is None
+    assert "write the bug anew" in found.notes[0]
 
 
 def test_a_survivor_fails_the_item() -> None:

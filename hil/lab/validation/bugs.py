@@ -41,8 +41,8 @@ PURE: Final = (
         id="user-stamp-for-receipt",
         sentence="A delay ends with the process's own time instead of the kernel's stamp.",
         where="hil.samples.measurement:Timing.rx_column",
-        was='return f"rx_{self.rx}_ns"',
-        put='return "rx_user_ns"',
+        was="else self.rx}",
+        put="else 'user'}",
         found_by="guard_bands_at_the_limit",
     ),
     Bug(
@@ -65,8 +65,8 @@ PURE: Final = (
         id="corrupted-received",
         sentence="A frame with a wrong byte counts as received.",
         where=f"{_MATCH}._changed",
-        was="((frames != shape.payload) & shape.fixed).any(axis=1)",
-        put="np.zeros(len(frames), np.bool_)",
+        was="(frames != shape.payload) & shape.fixed",
+        put="frames != frames",
         found_by="counts_of_a_known_list",
     ),
     Bug(

@@ -31,7 +31,7 @@ _LONGEST_S: Final = 3600.0
 _WAYS: Final = 4  # secrets of one live round
 _QUICK_BUGS: Final = ("receive-stamp-late", "send-stamp-of-the-next", "drain-too-short")
 _TITLES: Final = {
-    "bugs-without traffic": "Planted bugs, without traffic",
+    "bugs-without-traffic": "Planted bugs, without traffic",
     "blind": "Blind proficiency, pure path",
     "serialisation": "Serialisation standard (linearity)",
     "realtime": "Real-time mode",
@@ -71,7 +71,7 @@ def items(extent: Extent, directory: Path) -> Iterator[Item]:
     `directory` is private to this validation: secrets are sealed in it.
     """
     parts: list[tuple[str, Callable[[], Iterable[Item]]]] = [
-        ("bugs-without traffic", lambda: _part("planted", {})),
+        ("bugs-without-traffic", lambda: _part("planted", {})),
         ("blind", lambda: _blind(extent.seeds, directory)),
         ("serialisation", _standard),
         ("realtime", lambda: _realtime(extent, directory)),

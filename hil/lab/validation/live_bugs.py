@@ -129,6 +129,9 @@ def found(bench: Bench, ids: Sequence[str]) -> Item:
 def _tried(bench: Bench, bug: Bug) -> planted.Fate:
     check = CHECKS.get(bug.found_by, counts_and_delays_as_in_the_truth)
     launcher = [sys.executable, "-m", "hil.lab.validation.launched", bug.id]
-    with plant(bug):
-        said = planted.complaint(lambda: planted.found_out(check(bench, launcher)))
+    try:
+        with plant(bug):
+            said = planted.complaint(lambda: planted.found_out(check(bench, launcher)))
+    except RigError as error:
+        return planted.Fate(bug, None, check.__name__, str(error))
     return planted.Fate(bug, said, check.__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from hil.errors import HilError
+from hil.errors import HilError, RigError
 from hil.lab.validation import checks, checks_verdict, item
 from hil.lab.validation.bugs import PURE
 from hil.lab.validation.checks import Wrong
@@ -26,6 +26,7 @@ class Fate:
     bug: Bug
     said: str | None
     by: str = ""  #: the check that was tried, where it is not the one named
+    trouble: str = ""  #: why the bug could not be planted, or the check not be made
 
 
 def complaint(check: Callable[[], None]) -> str | None:
@@ -48,14 +49,15 @@ def found_out(said: str | None) -> None:
 
 
 def fates(bugs: Iterable[Bug] = PURE) -> Iterator[Fate]:
-    """Plants one bug after the other.
-
-    Raises: RigError when one cannot be planted.
-    """
+    """Plants one bug after the other."""
     for bug in bugs:
-        with planted(bug):
-            said = complaint(CHECKS[bug.found_by])
-        yield Fate(bug, said)
+        try:
+            with planted(bug):
+                said = complaint(CHECKS[bug.found_by])
+        except RigError as error:
+            yield Fate(bug, None, trouble=str(error))
+        else:
+            yield Fate(bug, said)
 
 
 def sound() -> dict[str, str]:
@@ -66,31 +68,38 @@ def sound() -> dict[str, str]:
 
 def report(found: Iterable[Fate], broken: Mapping[str, str], where: str) -> Item:
     """The item of planted bugs."""
-    fates_ = list(found)
-    survivors = [each.bug.id for each in fates_ if each.said is None]
-    figures = tuple(
-        Figure(
-            what=f"{each.bug.id}: {each.bug.sentence}",
-            value=None,
-            unit="",
-            expected=f"found by {each.by or each.bug.found_by}",
-            source=each.said or "SURVIVED",
-            holds=each.said is not None,
-        )
-        for each in fates_
-    )
-    words = f"{len(fates_) - len(survivors)} of {len(fates_)} planted bugs found"
+    tried = list(found)
+    survivors = [each.bug.id for each in tried if each.said is None and not each.trouble]
+    untried = [each for each in tried if each.trouble]
+    words = f"{len(tried) - len(survivors) - len(untried)} of {len(tried)} planted bugs found"
     if survivors:
         words += f"; survivors: {', '.join(survivors)}"
+    if untried:
+        words += f"; not tried: {', '.join(each.bug.id for each in untried)}"
     if broken:
         words += f"; checks that fail without a bug: {', '.join(broken)}"
+    holds = False if survivors or broken else None if untried or not tried else True
     return Item(
-        id=f"bugs-{where}",
+        id=f"bugs-{where.replace(' ', '-')}",
         title=f"Planted bugs, {where}",
-        holds=not survivors and not broken,
+        holds=holds,
         sentence=words,
-        figures=figures,
-        notes=tuple(f"{name}: {said}" for name, said in broken.items()),
+        figures=tuple(_figure(each) for each in tried),
+        notes=(
+            *(f"{name}: {said}" for name, said in broken.items()),
+            *(each.trouble for each in untried),
+        ),
+    )
+
+
+def _figure(fate: Fate) -> Figure:
+    return Figure(
+        what=f"{fate.bug.id}: {fate.bug.sentence}",
+        value=None,
+        unit="",
+        expected=f"found by {fate.by or fate.bug.found_by}",
+        source=fate.trouble or fate.said or "SURVIVED",
+        holds=None if fate.trouble else fate.said is not None,
     )
 
 
