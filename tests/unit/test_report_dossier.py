@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hil.cli import validate_method as verb
+from hil.cli.validate_method import validate_method
 from hil.errors import RigError, UsageError
 from hil.lab.validation import campaign, item
 from hil.lab.validation.item import Figure, Item
@@ -84,7 +84,7 @@ def test_the_verb_writes_the_dossier_and_says_what_did_not_hold(
 ) -> None:
     wrong = item.exact("packets lost", 3, 4, unit_of="runs", source="the truth log")
     _without_parts(monkeypatch, made("standard", True, SLOPE), made("live", False, wrong))
-    code = verb.validate_method(None, tmp_path / "v", quick=True, as_json=False)
+    code = validate_method(None, tmp_path / "v", quick=True, as_json=False)
     assert code == 1
     said = capsys.readouterr()
     assert "packets lost" in said.out
@@ -99,7 +99,7 @@ def test_json_is_one_object_on_standard_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _without_parts(monkeypatch, made("standard", True, SLOPE))
-    assert verb.validate_method(5, tmp_path, quick=False, as_json=True) == 0
+    assert validate_method(5, tmp_path, quick=False, as_json=True) == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["extent"]["seeds"] == 5
 
@@ -108,11 +108,11 @@ def test_wrong_seeds_and_a_place_that_cannot_be_written_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match="at least 1"):
-        verb.validate_method(0, tmp_path, quick=True, as_json=False)
+        validate_method(0, tmp_path, quick=True, as_json=False)
     _without_parts(monkeypatch, made("standard", True))
     (tmp_path / "file").write_text("")
     with pytest.raises(RigError, match="dossier cannot be written"):
-        verb.validate_method(None, tmp_path / "file" / "v", quick=True, as_json=False)
+        validate_method(None, tmp_path / "file" / "v", quick=True, as_json=False)
 
 
 def test_a_part_that_breaks_down_is_not_tried(

@@ -129,8 +129,8 @@ PURE: Final = (
         id="missing-is-zero",
         sentence="A time that was not taken makes a delay of 0.",
         where="hil.samples.table:difference_ns",
-        was="NOT_TAKEN)",
-        put="0)",
+        was="] = NOT_TAKEN",
+        put="] = 0",
         found_by="missing_stamps_are_not_zero",
     ),
     Bug(
@@ -265,8 +265,8 @@ PURE: Final = (
         id="off-grid-unseen",
         sentence="Packets that left too late are judged as if they had been promised.",
         where="hil.judge.offered:offered",
-        was="np.abs(distance) > tolerance",
-        put="distance < -tolerance",
+        was="np.abs(distance, out=distance)",
+        put="distance *= -1",
         found_by="packets_off_their_grid_are_no_promise",
     ),
     Bug(
