@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hil.errors import RigError
 from hil.lab.validation import blind, item, planted, secret, truth
-from hil.lab.validation.bugs import PURE
+from hil.lab.validation.bugs import LIVE, PURE
 from hil.lab.validation.planting import Bug
 from hil.lab.validation.planting import planted as plant
 from hil.stats import dependence
@@ -29,6 +29,12 @@ def test_a_planted_bug_is_found_by_the_check_that_is_named_with_it(bug: Bug) -> 
     (fate,) = planted.fates([bug])
     assert not fate.trouble, fate.trouble
     assert fate.said is not None, f"{bug.sentence} {bug.found_by} does not see it"
+
+
+@pytest.mark.parametrize("bug", LIVE, ids=lambda bug: str(bug.id))
+def test_a_bug_for_real_traffic_can_be_planted(bug: Bug) -> None:
+    with plant(bug):
+        assert bug.found_by
 
 
 def test_bugs_are_many_and_none_is_told_twice() -> None:

@@ -41,8 +41,8 @@ PURE: Final = (
         id="user-stamp-for-receipt",
         sentence="A delay ends with the process's own time instead of the kernel's stamp.",
         where="hil.samples.measurement:Timing.rx_column",
-        was="else self.rx}",
-        put="else 'user'}",
+        was='f"rx_{self.rx}_ns"',
+        put='"rx_user_ns"',
         found_by="guard_bands_at_the_limit",
     ),
     Bug(
@@ -324,7 +324,7 @@ LIVE: Final = (
     Bug(
         id="receive-stamp-late",
         sentence="The receive stamp is 100 us late.",
-        where="hil.traffic.ring:ReceiveRing._parse",
+        where="hil.traffic.ring:ReceiveRing.stamps",
         was="1_000_000_000 + heads[:, 5]",
         put="1_000_000_000 + heads[:, 5] + 100_000",
         found_by="counts_and_delays_as_in_the_truth",
@@ -332,7 +332,7 @@ LIVE: Final = (
     Bug(
         id="receive-stamp-of-the-process",
         sentence="The receive stamp is the time at which the process looked.",
-        where="hil.traffic.ring:ReceiveRing._parse",
+        where="hil.traffic.ring:ReceiveRing.stamps",
         was="heads[:, 4] * 1_000_000_000 + heads[:, 5]",
         put="__import__('time').time_ns()",
         found_by="counts_and_delays_as_in_the_truth",
@@ -340,7 +340,7 @@ LIVE: Final = (
     Bug(
         id="receive-clock-slope",
         sentence="The receiver's clock runs 50 ppm fast and is put right once a second.",
-        where="hil.traffic.ring:ReceiveRing._parse",
+        where="hil.traffic.ring:ReceiveRing.stamps",
         was="1_000_000_000 + heads[:, 5]",
         put="1_000_000_000 + heads[:, 5] + heads[:, 5] // 20_000",
         found_by="counts_and_delays_as_in_the_truth",
@@ -357,8 +357,8 @@ LIVE: Final = (
         id="stamp-number-after-a-refusal",
         sentence="After a refused frame the kernel's numbering of stamps is not followed.",
         where="hil.traffic.timestamps:StampedSocket.failed",
-        was="if now.sent:",
-        put="if False:",
+        was="if not now.sent:",
+        put="if True:",
         found_by="stamps_survive_a_refused_frame",
     ),
     Bug(
