@@ -25,8 +25,8 @@ PURE: Final = (
         id="send-stamps-shifted",
         sentence="Send stamps are put to the packet after.",
         where=f"{_JOIN}:add_sent",
-        was="position, sent[name])",
-        put="position, np.roll(sent[name], 1))",
+        was="= position[inside]",
+        put="= np.roll(position[inside], 1)",
         found_by="delays_packet_by_packet",
     ),
     Bug(
