@@ -90,8 +90,9 @@ class PortConfig(Model):
     observe: bool = False
     """True: frames are only captured here, none is sent and no path ends here."""
 
-    carries: Literal["frames", "gtpu"] = "frames"
-    """What is seen here: the frames themselves, or user packets inside GTP-U, as on N3."""
+    carries: Literal["frames", "gtpu", "tunnel"] = "frames"
+    """What is seen here: the frames themselves, user packets inside GTP-U, as on N3, or packets
+    inside another tunnel in the clear."""
 
     qfi: Mapping[FiveQi, Annotated[int, Field(ge=0, le=63)]] = Field(default_factory=dict)
     """QoS flow identifier that the core gives each 5QI, as GTP-U states it here."""

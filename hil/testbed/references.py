@@ -115,8 +115,9 @@ def _only_observers_unwrap(names: Names) -> Iterator[Fault]:
     for name, port in names.ports.items():
         if not isinstance(port, dict):
             continue
-        if port.get("carries") == "gtpu" and port.get("observe") is not True:
-            say = "GTP-U is only looked into; write 'observe: true' too"
+        if port.get("carries") in ("gtpu", "tunnel") and port.get("observe") is not True:
+            kind = "GTP-U" if port["carries"] == "gtpu" else "a tunnel"
+            say = f"{kind} is only looked into; write 'observe: true' too"
             yield names.document.fault(("ports", name, "carries"), say)
         if port.get("qfi") and port.get("carries") != "gtpu":
             say = "only GTP-U states a QFI; write 'carries: gtpu' too"

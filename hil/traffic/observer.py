@@ -51,6 +51,7 @@ class Observer:
         self.name: str = order["name"]
         self._point: int = order["point"]
         self._tunnelled = order["carries"] == "gtpu"
+        self._anywhere = order["carries"] == "tunnel"
         self._tap: Format | None = FORMATS[order["tap"]] if order["tap"] else None
         self._run = run
         self._flows = np.array(sorted(places), np.int64)
@@ -60,7 +61,7 @@ class Observer:
         self._frames = self._bytes = self._seen = self._tunnels = 0
         link = probe.ETHERNET_HEADER if order["kind"] == "ethernet" else 0
         self._link = link
-        everything = order["canary"] is not None
+        everything = order["canary"] is not None or self._anywhere
         program = _KEEP_ALL if everything else passing_filter(link, tunnelled=self._tunnelled)
         with linux.inside(order["namespace"]):
             try:
@@ -105,7 +106,10 @@ class Observer:
             start = inner_network_header(batch.payload, tunnels)
             ends = np.where(start >= 0, ends, 0)
             self._tunnels += int(np.count_nonzero(start >= 0))
-        probes = self._probes(batch.payload, start, ends)
+        places: Sequence[int] = self._places
+        if self._anywhere:
+            start, places = probe.find(batch.payload, ends), (0,)
+        probes = self._probes(batch.payload, start, ends, places)
         fields = probe.decode(probes)
         ours = probe.intact(probes) & (fields["run"] == self._run)
         ours &= np.isin(fields["flow"], self._flows)
@@ -141,14 +145,18 @@ class Observer:
         bodies = np.where(marked, batch.lengths - size, batch.lengths)
         return np.where(good, reading.release_ns, NOT_TAKEN), ~good, bodies
 
+    @staticmethod
     def _probes(
-        self, payload: NDArray[np.uint8], start: NDArray[np.int64], ends: NDArray[np.int64]
+        payload: NDArray[np.uint8],
+        start: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        places: Sequence[int],
     ) -> NDArray[np.uint8]:
         """The bytes at the place of each probe; zeros where there is none."""
         probes = np.zeros((len(payload), probe.SIZE), np.uint8)
         found = np.zeros(len(payload), np.bool_)
         width = payload.shape[1]
-        for place in self._places:
+        for place in places:
             at = start + place
             fits = ~found & (start >= 0) & (at + probe.SIZE <= np.minimum(ends, width))
             rows = np.flatnonzero(fits)

@@ -15,12 +15,13 @@ CANARY_BYTES: Final = 16
 class Point:
     """A port that only looks on.
 
-    `carries` says whether frames are seen there as they are or user packets inside GTP-U, and `qfi`
-    which QoS flow identifier a 5QI has in those tunnels.
+    `carries` says whether frames are seen there as they are, user packets inside GTP-U, or packets
+    inside any other tunnel that is in the clear, and `qfi` which QoS flow identifier a 5QI has in
+    those of GTP-U.
     """
 
     port: Port
-    carries: Literal["frames", "gtpu"] = "frames"
+    carries: Literal["frames", "gtpu", "tunnel"] = "frames"
     qfi: Mapping[int, int] = field(default_factory=dict)
 
     @property

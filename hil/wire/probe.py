@@ -114,6 +114,24 @@ def intact(rows: Rows) -> NDArray[np.bool_]:
     )
 
 
+def find(rows: Rows, lengths: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Where the first probe starts in each row, whatever is before it; -1 where there is none.
+
+    For frames in a tunnel that is in the clear: the header before the probe may be any. `lengths`
+    are the bytes that each row really has. Only the magic number and the version are looked at.
+    """
+    head = np.frombuffer(MAGIC.to_bytes(4, "big") + bytes([VERSION]), np.uint8)
+    count, width = rows.shape
+    places = width - SIZE + 1
+    if places <= 0:
+        return np.full(count, -1, np.int64)
+    here = rows[:, :places] == head[0]
+    for index, byte in enumerate(head[1:].tolist(), 1):
+        here &= rows[:, index : index + places] == byte
+    found = np.where(here.any(axis=1), here.argmax(axis=1), -1).astype(np.int64)
+    return np.where(found + SIZE <= lengths, found, -1)
+
+
 def offset(
     rows: Rows, lengths: NDArray[np.integer[Any]], link: int = ETHERNET_HEADER
 ) -> NDArray[np.int64]:

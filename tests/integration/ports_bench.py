@@ -6,6 +6,7 @@ tx/e0 --- mid/m0  router, bridge or NAT  mid/m1 --- rx/e1        tx/d0 --- rx/d1
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -18,13 +19,16 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.nftables.main import NFTables
-from traffic_bench import MILLISECOND, make_bench, shown  # type: ignore[import-not-found]
+from traffic_bench import MILLISECOND, _tun, make_bench, shown  # type: ignore[import-not-found]
 
 from hil.errors import HilError
+from hil.samples.measurement import Measurement
+from hil.samples.sightings import Sighting
 from hil.traffic import Flow, periodic, resolve_port, run
 from hil.traffic.flow import Datagram
 from hil.traffic.linux import inside
 from hil.traffic.neighbour import neighbour_mac
+from hil.traffic.point import Point
 from hil.traffic.port import Port
 from hil.traffic.stack import Stack
 from hil.traffic.stations import stations
@@ -230,6 +234,97 @@ def relayed(order: Mapping[str, Any]) -> Any:
     return measured([flow("relayed", near, far, order["count"], udp=ports, routed=True)])
 
 
+def tunnels(order: Mapping[str, Any]) -> Any:
+    """Probes inside two tunnels, and the same ones seen outside on the way, per packet."""
+    for space, interface in (("tx", "e0"), ("mid", "m0"), ("mid", "m1"), ("rx", "e1")):
+        give(space, interface, mtu=1600)
+    _bridge("mid", "m0", "m1")
+    for space, interface, own, other in (
+        ("tx", "e0", "10.9.0.1", "10.9.0.2"),
+        ("rx", "e1", "10.9.0.2", "10.9.0.1"),
+    ):
+        last = own[-1]
+        _carry(_tun(space, int(last)), space, own, other)
+        give(space, "tun0", f"fd00:7::{last}/64")
+        _vxlan(space, interface, own, other, f"10.6.0.{last}/24")
+    count = order["count"]
+    outside = (Point(port=port("mid/m0"), carries="tunnel"),)
+    four = port("tx/tun0"), port("rx/tun0")
+    six = tuple(
+        replace(each, name=f"{each.name} six", addresses=(ip_interface(f"fd00:7::{last}/64"),))
+        for last, each in enumerate(four, 1)
+    )
+    lan = port("tx/vxlan0"), port("rx/vxlan0")
+    flows = [
+        flow("tun", *four, count, through=outside),
+        flow("tun 6", six[1], six[0], count, through=outside, direction="downlink", size=1400),
+        flow("vxlan", *lan, count, through=outside),
+        flow("vxlan frames", *lan, count, through=outside, layer="ethernet", size=1514),
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        done = run(flows, directory=Path(directory))
+    return [
+        shown(each) | {"outside": [_outside(each, sighting) for sighting in each.sightings]}
+        for each in done
+    ]
+
+
+def _outside(measurement: Measurement, sighting: Sighting) -> list[int]:
+    """Packets of the flow that were seen there, and those of them seen between both stamps."""
+    samples, seen = measurement.samples, sighting.seen
+    between = (samples["tx_kernel_ns"] < sighting.time_ns) & (
+        sighting.time_ns < samples["rx_kernel_ns"]
+    )
+    return [int(seen.sum()), sighting.frames, int((between & seen).sum())]
+
+
+def _bridge(space: str, *interfaces: str) -> None:
+    """A bridge of the kernel over interfaces, itself without any address."""
+    with inside(space), IPRoute() as netlink:
+        netlink.link("add", ifname="br0", kind="bridge")
+        bridge = netlink.link_lookup(ifname="br0")[0]
+        netlink.link("set", index=bridge, mtu=1600, state="up")
+        for interface in interfaces:
+            index = netlink.link_lookup(ifname=interface)[0]
+            netlink.link("set", index=index, master=bridge)
+
+
+def _vxlan(space: str, interface: str, own: str, other: str, address: str) -> None:
+    """A VXLAN (RFC 7348) between two hosts, made by the kernel."""
+    with inside(space), IPRoute() as netlink:
+        netlink.link(
+            "add",
+            ifname="vxlan0",
+            kind="vxlan",
+            vxlan_id=42,
+            vxlan_link=netlink.link_lookup(ifname=interface)[0],
+            vxlan_local=own,
+            vxlan_group=other,
+            vxlan_port=4789,
+        )
+        index = netlink.link_lookup(ifname="vxlan0")[0]
+        netlink.link("set", index=index, mtu=1500, state="up")
+    give(space, "vxlan0", address)
+
+
+def _carry(tun: int, space: str, own: str, other: str) -> None:
+    """A tunnel in user space: each packet of a TUN in a datagram to the other end, and back."""
+    with inside(space):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((own, 4500))
+
+    def out() -> None:
+        while True:
+            sock.sendto(os.read(tun, 2048), (other, 4500))
+
+    def back() -> None:
+        while True:
+            os.write(tun, sock.recv(2048))
+
+    for way in (out, back):
+        threading.Thread(target=way, daemon=True).start()
+
+
 def nat(order: Mapping[str, Any]) -> Any:
     """A Linux router that hides what is behind it, as a CPE does: uplink, downlink and both."""
     count = order["count"]
@@ -283,6 +378,7 @@ SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "relayed": relayed,
     "routed": routed,
     "too_big": too_big,
+    "tunnels": tunnels,
     "vlan": vlan,
 }
 

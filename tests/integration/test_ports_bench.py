@@ -1,4 +1,4 @@
-"""Every kind of port counts exactly between real namespaces: routed, tagged, translated.
+"""Every kind of port counts exactly between real namespaces: routed, tagged, tunnelled.
 
 Everything runs in user and network namespaces that unshare(1) makes, hence without privilege.
 """
@@ -106,3 +106,13 @@ def test_a_nat_is_opened_from_inside_and_the_downlink_follows_what_it_chose() ->
     assert alone["directions"] == "one direction only", "a keep-alive is no uplink traffic"
     assert "both behind a NAT" in seen["between"]
     assert seen["shut"].startswith("RigError: port tx/e0 is behind a NAT, and none of 5 openers")
+
+
+def test_probes_in_a_tunnel_are_counted_inside_and_the_same_ones_outside() -> None:
+    seen = on_bench("tunnels")
+    assert [each["flow"] for each in seen] == ["tun", "tun 6", "vxlan", "vxlan frames"]
+    for measured in seen:
+        exact(measured)
+        # Seen once each in the middle, at a time between those of both ends.
+        assert measured["outside"] == [[COUNT, COUNT, COUNT]], measured["flow"]
+    assert [each["conditions"]["ports"]["tx"]["kind"] for each in seen[:2]] == ["raw-ip"] * 2
