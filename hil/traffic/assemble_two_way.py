@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,8 @@ class TwoWayRun:
     """What a run brought home.
 
     `first` is the number of the first planned packet, `skipped` the one that the warm-up left out;
-    `done` is the last report of the process.
+    `done` is the last report of the process; `lost_here` are the spans in which this host lost
+    packets, and `host` is what it did meanwhile, both as `hil.traffic.drops` reports them.
     """
 
     flow: Flow
@@ -45,6 +46,8 @@ class TwoWayRun:
     skipped: int
     cut: bool
     done: Mapping[str, Any]
+    lost_here: Sequence[Mapping[str, Any]]
+    host: Mapping[str, Any]
 
 
 def assemble(run: TwoWayRun) -> Measurement:
@@ -68,7 +71,7 @@ def assemble(run: TwoWayRun) -> Measurement:
     held = two_way.held(replies, len(planned), run.first)
     timing = _timed(samples, held)
     steps = [Window(**each) for each in run.done["clock"]["steps"]]
-    lost_here = [Window(**each) for each in (*run.done["lost_here"], *run.done["backlog"])]
+    lost_here = [Window(**each) for each in run.lost_here]
     samples = accounting.spoil(samples, steps)
     spoil_missing(samples, lost_here)
     ways = two_way.ways(
@@ -185,7 +188,7 @@ def _conditions(
     hops = sorted(set(replies["ttl"].tolist()))
     return {
         "host": host_facts(),
-        "host_counters": done["host"],
+        "host_counters": dict(run.host),
         "stalls": done["stalls"],
         "clock": done["clock"],
         "sender": {"granted": done["granted"], "refused": done["refused"]},

@@ -51,8 +51,9 @@ _QUIETLY: Final = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=
 
 def shown(host: str) -> str:
     """A host in a sentence: what `ssh` is given, else the whole text."""
-    first = host.split("//", 1)[0]
-    return first.removeprefix("ssh=")
+    if not host.startswith("ssh="):
+        return f"'{host}'"
+    return host.split("//", 1)[0].removeprefix("ssh=")
 
 
 class Connection:
@@ -140,11 +141,13 @@ def _gateway(host: str) -> Any:
     try:
         with _deaf_children():
             return execnet.makegateway(text)
-    except (OSError, EOFError, ValueError, execnet.HostNotFound) as error:
+    except execnet.HostNotFound:
         raise RigError(
-            f"{shown(host)} does not let us in ({error}): try `ssh {shown(host)}` by hand; it must "
-            f"ask for nothing"
+            f"{shown(host)} does not let us in: try `ssh {shown(host)}` by hand, which must ask for "
+            f"nothing"
         ) from None
+    except (OSError, EOFError, ValueError) as error:
+        raise RigError(f"{shown(host)} cannot be started: {error}") from None
 
 
 @contextlib.contextmanager

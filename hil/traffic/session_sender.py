@@ -29,7 +29,6 @@ from hil.traffic import linux
 from hil.traffic.child import serve
 from hil.traffic.datagrams import Datagram, StampedDatagrams
 from hil.traffic.discipline import discipline
-from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing
 from hil.traffic.schedule import read_plan
 from hil.traffic.watch import ClockWatch, StallWatch
@@ -128,9 +127,6 @@ class SessionSender:
         self._datagrams = StampedDatagrams(open_socket(orders), self._stamped)
         self._granted = linux.be_prompt()
         self._clock, self._stalls = ClockWatch(), StallWatch()
-        self._name: str = orders["name"]
-        self._dropped = 0
-        self._drops = DropWatch([orders], {self._name: self._newly_dropped})
         self._rows: list[tuple[int, ...]] = []
         self._stamps = [0] * _RECENT
         self._marks = [b""] * _RECENT
@@ -141,11 +137,6 @@ class SessionSender:
         self._overrun = self._foreign = self._asymmetric = 0
         self._glance_ns = 0
         self._estimate = self._estimated()
-
-    def _newly_dropped(self) -> int:
-        """Answers that the socket had no room for since the last question."""
-        before, self._dropped = self._dropped, self._datagrams.dropped
-        return self._dropped - before
 
     def _estimated(self) -> int:
         clock = discipline()
@@ -161,7 +152,6 @@ class SessionSender:
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._watch(time.monotonic_ns(), now=True)
         first = self._begin(start_ns)
         offered = self._send_all(start_ns, intended_ns, first)
         self._look()
@@ -170,7 +160,6 @@ class SessionSender:
         while not self._finish and not self._lines.closed:
             self._rest(time.monotonic_ns() + _GLANCE_NS // 4)
         self._close(first + offered)
-        self._watch(time.monotonic_ns(), now=True)
         self._lines.send({"done": self._report()})
 
     def _await_go(self) -> tuple[int, int] | None:
@@ -347,15 +336,11 @@ class SessionSender:
         if now < self._glance_ns:
             return
         self._glance_ns = now + _GLANCE_NS
-        self._watch(now)
+        self._clock.look(now)
         for line in self._lines.receive():
             self._stop |= "stop" in line
             self._finish |= "finish" in line
         self._stop |= self._lines.closed
-
-    def _watch(self, now_ns: int, *, now: bool = False) -> None:
-        self._clock.look(now_ns)
-        self._drops.look(now_ns, time.time_ns(), now=now)
 
     def _close(self, first: int) -> None:
         """Send the closing packets and wait for their answers."""
@@ -378,9 +363,7 @@ class SessionSender:
             "foreign": self._foreign,
             "asymmetric": self._asymmetric,
             "unreachable": self._datagrams.unreachable,
-            "lost_here": self._drops.windows(self._name, "ring", "rx", "tx"),
-            "backlog": self._drops.windows("", "backlog"),
-            "host": self._drops.report(),
+            "dropped": self._datagrams.dropped,
             "granted": self._granted,
             "clock": self._clock.report(),
             "stalls": self._stalls.report(),

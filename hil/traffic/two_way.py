@@ -31,6 +31,7 @@ from hil.samples.table import ARRIVED, PLANNED, SEND_FAILED, SENT, taken
 from hil.samples.two_way import REPLY
 from hil.traffic.assemble import measurement_id
 from hil.traffic.assemble_two_way import TwoWayRun, assemble
+from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import RowRing, capacity_for
 from hil.traffic.flow import Flow
 from hil.traffic.interruption import RunInterrupted, disk_faults, signals_noted
@@ -152,6 +153,8 @@ class _Session:
     _offered: bool = False
     _shown_ns: int = 0
     _start_ns: int = 0
+    _began_ns: int = 0
+    _drops: DropWatch = field(init=False)
     _child: Child = field(init=False)
     _sent: RowRing = field(init=False)
     _replied: RowRing = field(init=False)
@@ -174,6 +177,7 @@ class _Session:
         self._replied = RowRing.create(directory / "replied", REPLY, 2 * capacity)
         path = directory / "orders.json"
         path.write_text(json.dumps(self.orders))
+        self._drops = DropWatch([self.orders], {})
         self._child = Child("hil.traffic.session_sender", path, launcher)
         self._stack.callback(self._child.close)
         with contextlib.ExitStack() as undo:
@@ -202,6 +206,8 @@ class _Session:
 
     def offer(self, stopped: Callable[[], bool]) -> None:
         """Let the process send its schedule, to the end or until `stopped` says so."""
+        self._began_ns = time.time_ns()
+        self._drops.look(time.monotonic_ns(), self._began_ns, now=True)
         offset_ns = realtime_offset_ns()
         self._start_ns = time.monotonic_ns() + lead_ns(_WARM_UP) + _MARGIN_NS
         self._child.send({"go": self._start_ns + offset_ns, "start": self._start_ns})
@@ -228,6 +234,7 @@ class _Session:
             self._look(_LOOK_S)
         self._take_sent(everything=True)
         self._take_replies()
+        self._drops.look(time.monotonic_ns(), time.time_ns(), now=True)
 
     def _mind(self, stopped: Callable[[], bool]) -> bool:
         """Pass on the wish to stop, once; whether it was now."""
@@ -248,6 +255,7 @@ class _Session:
         self._take_sent(everything=False)
         self._take_replies()
         now = time.monotonic_ns()
+        self._drops.look(now, time.time_ns())
         if self.progress is not None and now >= self._shown_ns + _SHOW_NS:
             self._shown_ns = now
             last = int(last_row(self.flow.plan)["offset_ns"][0])
@@ -290,6 +298,15 @@ class _Session:
         for writer in self._writers.values():
             writer.close()
 
+    def _lost_here(self) -> list[dict[str, Any]]:
+        """The spans in which this host lost packets; of a full socket only the run is known."""
+        found = self._drops.windows(self.flow.tx.name, "rx", "tx")
+        found += self._drops.windows("", "backlog")
+        if dropped := self._done["dropped"]:
+            why = f"{dropped:,} answers found no room in this host's socket"
+            found.append({"start_ns": self._began_ns, "end_ns": time.time_ns(), "why": why})
+        return found
+
     def home(self, target: Target) -> TwoWayRun:
         """What the run brought home."""
         return TwoWayRun(
@@ -301,6 +318,8 @@ class _Session:
             skipped=_WARM_UP // 2,
             cut=self._cut,
             done=self._done,
+            lost_here=self._lost_here(),
+            host=self._drops.report(),
         )
 
     def close(self) -> None:
