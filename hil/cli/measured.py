@@ -145,7 +145,7 @@ def print_table(said: Said, out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     measurement, summary = said.measurement, said.summary
     console.print(
         f"{measurement.tx_port} -> {measurement.rx_port}, {_offered(measurement)}"

@@ -143,8 +143,8 @@ def _gateway(host: str) -> Any:
             return execnet.makegateway(text)
     except execnet.HostNotFound:
         raise RigError(
-            f"{shown(host)} does not let us in: try `ssh {shown(host)}` by hand, which must ask for "
-            f"nothing"
+            f"{shown(host)} does not let us in: try `ssh {shown(host)}` by hand, which must ask "
+            f"for nothing"
         ) from None
     except (OSError, EOFError, ValueError) as error:
         raise RigError(f"{shown(host)} cannot be started: {error}") from None

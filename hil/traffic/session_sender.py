@@ -187,17 +187,19 @@ class SessionSender:
         """Send a packet that is not one of the plan."""
         now = time.time_ns()
         mark = probe.encode(self._run, 0, [number], now, probe.WARM_UP)[0].tobytes()
-        if self._send(size, number, mark, now, -1):
+        if self._send(self._packet(size, number, mark), number, now, -1):
             self._numbers[kind].append(number)
 
-    def _send(self, size: int, number: int, mark: bytes, user_ns: int, token: int) -> bool:
-        payloads = self._payloads[size]
-        told = stamp.ntp(user_ns)
-        asked = stamp.Question(number & 0xFFFFFFFF, told, self._estimate, self._ssid)
-        packet = payloads.fill(asked, mark)
+    def _packet(self, size: int, number: int, mark: bytes) -> bytearray:
+        """A packet that lacks nothing but its time."""
         place = number % _RECENT
-        self._stamps[place], self._marks[place] = told, mark
-        self._lengths[place] = size
+        self._marks[place], self._lengths[place] = mark, size
+        asked = stamp.Question(number & 0xFFFFFFFF, 0, self._estimate, self._ssid)
+        return self._payloads[size].fill(asked, mark)
+
+    def _send(self, packet: bytearray, number: int, user_ns: int, token: int) -> bool:
+        told = self._stamps[number % _RECENT] = stamp.ntp(user_ns)
+        stamp.restamp(packet, told)
         try:
             self._datagrams.send(packet, token)
         except OSError as error:
@@ -224,12 +226,12 @@ class SessionSender:
                     self._wait(due)
                     if self._stop:
                         return row
-                mark = marks[index].tobytes()
+                packet = self._packet(sizes[index], first + row, marks[index].tobytes())
+                fits = room.room > 0
                 while monotonic() < due:
                     pass
-                fits = room.room > 0
                 user = realtime()
-                done = self._send(sizes[index], first + row, mark, user, row if fits else -1)
+                done = self._send(packet, first + row, user, row if fits else -1)
                 flags = 0 if done else SEND_FAILED
                 if not fits:
                     self._overrun += 1
