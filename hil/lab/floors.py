@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.errors import HilError, RigError, UsageError
+from hil.samples import metrics
 from hil.samples.measurement import Measurement, Timing
 from hil.samples.table import taken
 from hil.traffic import Flow, Port, periodic, resolve_port, round_trip, run
 from hil.traffic.floor import VETH_SAYS_NOTHING
 from hil.units import format_duration
 from hil.virtual import stage
+from hil.wire.trailer import FORMATS
 
 _INTERVAL_NS: Final = 1_000_000
 _PACKETS: Final = 1_000
@@ -59,7 +61,7 @@ def refuse(tx: Port, rx: Port) -> None:
                 f"{port.name} carries bare IP, so no wire can join it to {rx.name}: calibrate two "
                 f"Ethernet ports"
             )
-        if port.tap is not None:
+        if port.tap is not None and FORMATS[port.tap].sealed:
             raise UsageError(
                 f"a tap stands before {port.name}: there the floor is observed in every run, from "
                 f"the tap's ingress and the kernel's stamp of the same frame"
@@ -93,7 +95,9 @@ def hop_flow(tx: Port, rx: Port, size: int, count: int) -> Flow:
 def floor_of(measured: Measurement) -> NDArray[np.int64]:
     """Floor (c) as sorted magnitudes: the whole delay over the hop, of which nothing is a network.
 
-    The time on the wire is included; it makes the floor larger, never smaller.
+    The time on the wire is included; it makes the floor larger, never smaller. Where a passive tap
+    stands before the receiving port, the floor is that of the kernel's stamps, which is what its
+    clock is mapped through.
 
     Raises: RigError where what was measured is no floor.
     """
@@ -107,9 +111,12 @@ def floor_of(measured: Measurement) -> NDArray[np.int64]:
             f"{counts.corrupted:,} corrupted and {counts.duplicated:,} duplicated; join the ports "
             f"by a cable or one hop that carries nothing else"
         )
-    if measured.timing not in (Timing("kernel", "kernel"), Timing("hardware", "hardware")):
+    timing = measured.timing
+    if timing.rx == "trailer":
+        timing = Timing("kernel", "kernel")
+    if timing not in (Timing("kernel", "kernel"), Timing("hardware", "hardware")):
         raise RigError("no floor: neither kernel nor card gave stamps on both ports")
-    delay = measured.delay_ns
+    delay = metrics.delay_ns(measured.samples, timing)
     found = np.sort(np.abs(delay[taken(delay)]))
     if 100 * found.size < 99 * counts.sent:
         raise RigError(f"no floor: {counts.sent - found.size:,} packets have no stamps")

@@ -38,6 +38,28 @@ def test_packets_that_this_host_refused_are_bracketed_and_no_loss_of_the_network
     assert any("that had arrived at far/v1" in why for why in found["why"])
 
 
+def test_a_clock_that_was_set_in_mid_run_brackets_what_lies_across_the_step() -> None:
+    found = on_stage("clock_step")
+    assert len(found["why"]) == 1
+    size = float(found["why"][0].split("stepped by ")[1].split()[0])
+    assert 49_000 < size < 51_000, "microseconds"
+    assert found["bracketed"] >= found["inside"] > 0
+    assert found["outside"] <= 2, "but for those on their way as it began"
+    assert found["bracketed"] < 1_000
+    assert found["lost"] == 0
+
+
+def test_frames_of_a_tap_on_the_market_are_ours_and_timed_by_it() -> None:
+    for found in on_stage("passive_tap", "near", "mid", "far"):
+        counts = [found[name] for name in ("received", "lost", "corrupted", "foreign")]
+        assert counts == [400, 0, 0, 0]
+        assert found["stamps"]["rx"]["source"] == "trailer"
+        assert found["stamps"]["rx"]["missing_by_source"] == {"trailer": 0, "kernel": 0}
+        # The map puts the tap where half of the kernel's stamps of arrival are: as far as drift.
+        assert abs(found["delay_ns"]["p50"] - found["kernel_p50_ns"]) < 20_000
+        assert "median time from the tap" in " ".join(found["uncertainty"]["sources"])
+
+
 def test_a_port_whose_card_stamps_nothing_is_measured_by_the_kernel_all_the_same() -> None:
     found = on_stage("asked_for_cards")
     assert found["refused"], "SIOCSHWTSTAMP is refused, and that is not fatal"

@@ -96,6 +96,13 @@ def test_the_floor_is_the_whole_delay_as_magnitudes() -> None:
     assert found.tolist() == [200, 4_000, 9_000]
 
 
+def test_a_passive_tap_before_a_port_takes_no_floor_away() -> None:
+    floors.refuse(NIC, port("tapped", tap="metawatch"))
+    measured = taken([9_000, 4_000, 5_000], timing=Timing("kernel", "trailer"))
+    measured.samples["rx_trailer_ns"] = measured.samples["rx_kernel_ns"] - 7
+    assert floors.floor_of(measured).tolist() == [4_000, 5_000, 9_000]
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
