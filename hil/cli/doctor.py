@@ -22,7 +22,9 @@ from hil._enter import enter
 from hil.drivers.registry import Registry
 from hil.errors import HilError
 from hil.lab import Lab, live_port
+from hil.lab.clock import evidence
 from hil.report.allure import find_tools
+from hil.samples.clock_evidence import ClockEvidence
 from hil.testbed import Testbed, load
 from hil.testbed.clock import ClockConfig
 from hil.traffic.hardware import Capability, capability
@@ -133,7 +135,7 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
     elif bench.devices:
         yield Finding("fail-safe of the devices", "note", "not seen from here", _FAIL_SAFE)
     if bench.clock is not None:
-        yield _clock(bench.clock)
+        yield _clock(bench.clock, evidence(bench))
     for port in bench.ports.values():
         yield from _tried(f"port {port.name}", partial(_port, bench, port.name))
     journal: list[str] = []
@@ -147,8 +149,8 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
         lab.close(abnormal=False)
 
 
-def _clock(config: ClockConfig) -> Finding:
-    """Whether PTP keeps the clock of this host now, and whether one-way delays rest on it."""
+def _clock(config: ClockConfig, declared: ClockEvidence) -> Finding:
+    """Whether PTP keeps the clock of this host now, and whether one-way delays could rest on it."""
     reading, why = ask(config.ptp, config.domain)
     if reading is None:
         return Finding(
@@ -156,13 +158,10 @@ def _clock(config: ClockConfig) -> Finding:
         )
     if (why := reading.out_of_order(config.normal_ns)) is not None:
         return Finding("clock", "bad", why, "see the log of ptp4l")
-    if config.asymmetry is None:
-        cure = (
-            "between two hosts only round trips are judged: exchange the directions of the PTP "
-            "path or compare 1PPS, then say so under `clock: asymmetry:`"
-        )
+    if (refusal := declared.refusal) is not None:
+        cure = f"{refusal}: between two hosts only round trips are judged (`clock:` in the testbed)"
         return Finding("clock", "note", f"PTP is {', '.join(reading.states)}", cure)
-    return Finding("clock", "good", f"PTP is {', '.join(reading.states)}")
+    return Finding("clock", "good", f"PTP is {', '.join(reading.states)}; {declared.words}")
 
 
 def _privileges(bench: Testbed) -> Finding:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from hil.cli.doctor import Finding, _clock, _privileges, stamps, table
 from hil.drivers.registry import Registry
+from hil.samples.clock_evidence import ClockEvidence
 from hil.testbed import Testbed, load
 from hil.testbed.clock import ClockConfig
 from hil.traffic.hardware import NOTHING, Capability
@@ -59,7 +60,7 @@ def test_stamps_of_a_card_are_shown_as_not_yet_run_on_hardware() -> None:
 
 
 def test_a_clock_that_nobody_keeps_is_bad() -> None:
-    finding = _clock(ClockConfig(ptp="/nowhere/ptp4l"))
+    finding = _clock(ClockConfig(ptp="/nowhere/ptp4l"), ClockEvidence(kind="ptp"))
     assert finding.grade == "bad"
     assert "/nowhere/ptp4l" in finding.found or "pmc is not installed" in finding.found
     assert finding.cure
