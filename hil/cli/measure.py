@@ -344,8 +344,9 @@ def _run(
                     far_end.run(flows[0], far, directory, launcher, drain_ns, _progress()),
                 )
             else:
+                beside = _references(bench, options, flows)
                 taken = run(
-                    flows,
+                    [*flows, *beside],
                     directory=directory,
                     progress=_progress(),
                     launcher=launcher,
@@ -353,11 +354,20 @@ def _run(
                 )
         except RunInterrupted as stop:
             print(f"\n{stop}", file=sys.stderr)
-            return tuple(map(told, stop.measurements)), True
+            return tuple(map(told, stop.measurements[: len(flows)])), True
         finally:
             if sys.stderr.isatty():
                 print(file=sys.stderr)
-    return tuple(map(told, taken)), False
+    return tuple(map(told, taken[: len(flows)])), False
+
+
+def _references(bench: Testbed | None, options: Options, flows: Sequence[Flow]) -> list[Flow]:
+    """Twins of the flows over a cable, where the route between the ports has one."""
+    if bench is None or options.rx is None:
+        return []
+    from hil.lab.path import twins_between
+
+    return twins_between(bench, options.tx, options.rx, flows)
 
 
 def _lease(bench: Testbed | None) -> contextlib.AbstractContextManager[object]:

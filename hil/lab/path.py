@@ -18,6 +18,7 @@ from hil.traffic import Flow, Port, RunInterrupted, resolve_port, run
 from hil.traffic.floor import stored
 from hil.traffic.point import Point, Search
 from hil.traffic.port import common_version
+from hil.traffic.reference import twin
 
 Way = Literal["uplink", "downlink"]
 
@@ -98,6 +99,29 @@ def passed_on_the_way(testbed: Testbed, tx: str, rx: str) -> tuple[str, ...]:
             if {route.source, route.to} == {tx, rx}:
                 return route.through
     return ()
+
+
+def twins(testbed: Testbed, route: Route, flows: Sequence[Flow]) -> list[Flow]:
+    """Twins of the flows of a route over its reference cable; none where it has no cable.
+
+    Raises: as `live_port`.
+    """
+    if (cable := route.reference) is None:
+        return []
+    near, far = live_port(testbed, cable.source), live_port(testbed, cable.to)
+    return [
+        twin(flow, near, far) if flow.direction == "uplink" else twin(flow, far, near)
+        for flow in flows
+    ]
+
+
+def twins_between(testbed: Testbed, tx: str, rx: str, flows: Sequence[Flow]) -> list[Flow]:
+    """As `twins`, for the route between two ports; none where there is no such route."""
+    for routes in testbed.paths.values():
+        for route in routes:
+            if {route.source, route.to} == {tx, rx}:
+                return twins(testbed, route, flows)
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +254,12 @@ class Path:
             for way in directions
         ]
         flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
+        flows += self.references(flows[: len(directions)])
         return _measured(self.bench, flows)[: len(directions)]
+
+    def references(self, flows: Sequence[Flow]) -> list[Flow]:
+        """Twins of some flows over the cable of this route; none where it has no cable."""
+        return twins(self.bench.testbed, self.route, flows)
 
 
 def together(*offers: Offer) -> tuple[Measurement, ...]:

@@ -118,6 +118,16 @@ class PortConfig(Model):
         return self.addressing == DYNAMIC
 
 
+class Cable(Model):
+    """Two ports that a cable joins, outside the network under test."""
+
+    source: str = Field(alias="from")
+    """Port at the end on the device's side."""
+
+    to: str
+    """Port at the other end."""
+
+
 class Route(Model):
     """Two ports between which packets travel; `source` is the device's side."""
 
@@ -129,6 +139,9 @@ class Route(Model):
 
     through: tuple[str, ...] = ()
     """Ports that observe it on its way, in the order in which uplink passes them."""
+
+    reference: Cable | None = None
+    """A cable on which a low-rate twin of each flow runs, to watch the host and its ports."""
 
 
 class Safety(Model):

@@ -94,6 +94,20 @@ def _paths_join_ports(names: Names) -> Iterator[Fault]:
             yield names.document.fault((*path, "to"), say)
 
 
+def _cables_join_ports(names: Names) -> Iterator[Fault]:
+    """A reference joins two ports that are not those of its route."""
+    for path, _, route in _routes(names):
+        cable = route.get("reference")
+        if not isinstance(cable, dict):
+            continue
+        for key in ("from", "to"):
+            place = (*path, "reference", key)
+            yield from names.unknown(place, cable.get(key), names.ports, "port")
+        if isinstance(cable.get("from"), str) and cable.get("from") == cable.get("to"):
+            say = f"the cable begins and ends at port {cable['to']!r}; name two"
+            yield names.document.fault((*path, "reference", "to"), say)
+
+
 def _points_observe(names: Names) -> Iterator[Fault]:
     """What a route passes on its way are ports that observe."""
     for path, _, route in _routes(names):
@@ -266,6 +280,7 @@ _RULES: Final[tuple[Callable[[Names], Iterator[Fault]], ...]] = (
     _ports_lie_behind_devices,
     _ports_have_their_own_interface,
     _paths_join_ports,
+    _cables_join_ports,
     _points_observe,
     _only_observers_unwrap,
     _routes_are_listed_once,

@@ -44,6 +44,7 @@ class Taken:
     host: Mapping[str, Any]  #: facts of it
     together: tuple[tuple[str, str], ...] = ()  #: name and direction of each flow of the run
     seen: tuple[Mapping[str, Any], ...] = ()  #: of each flow, counted while the run lasted
+    references: tuple[Mapping[str, Any], ...] = ()  #: what went over a cable meanwhile
     memory: Mapping[str, Any] = field(default_factory=dict)  #: held by the processes of the run
 
 
@@ -210,6 +211,7 @@ def _conditions(flow: Flow, made: Compiled, port: Mapping[str, Any], run: Taken)
         "host_counters": dict(run.receiver["host"]),
         "stalls": run.receiver["stalls"],
         "clock": run.receiver["clock"],
+        "references": list(run.references),
         "sender": {
             "granted": run.sender["granted"],
             "refused": run.sender["refused"],

@@ -23,6 +23,7 @@ from hil.samples.measurement import Measurement
 from hil.samples.planned import last_row, stretches
 from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SEND_FAILED, SENT, Table, taken
 from hil.samples.trailer_clock import fit_trailer_map
+from hil.traffic import reference
 from hil.traffic.assemble import Taken, assemble, measurement_id
 from hil.traffic.elsewhere import clocks_of
 from hil.traffic.exchange import RowRing
@@ -160,7 +161,7 @@ def _offered(flows: Sequence[Flow], order: _Order) -> tuple[Measurement, ...]:
         session.offer(order.stopped)
         home = session.drain(number, order.drain_ns, order.stopped, order.together)
         session.end_streams()
-        done = [_measured(opened.flows, k, orders, files[k], home) for k in range(len(files))]
+        done = _all_measured(opened.flows, orders, files, home)
         for keeper in files[len(flows) :]:
             keeper.parquet.unlink()
         return with_keep_alives(done, opened)
@@ -415,6 +416,19 @@ def _process(
     from hil.traffic.remote import RemoteChild, connected
 
     return RemoteChild(connected(host), module, orders, launcher, ring)
+
+
+def _all_measured(
+    flows: Sequence[Flow], orders: Orders, files: Sequence[store.Files], home: Taken
+) -> list[Measurement]:
+    """The measurements of all flows, in their order; references first, for what they saw."""
+    numbers = sorted(range(len(files)), key=lambda k: not flows[k].reference)
+    done: dict[int, Measurement] = {}
+    for k in numbers:
+        if done and not flows[k].reference and all(flows[other].reference for other in done):
+            home = reference.watched(home, list(done.values()))
+        done[k] = _measured(flows, k, orders, files[k], home)
+    return [done[k] for k in range(len(files))]
 
 
 def _measured(

@@ -47,6 +47,7 @@ class Flow:
     are points on the way, in the order in which uplink passes them, and `search` says where to look
     for the flow's canary. `stamped` is False for background load: its packets are numbered and
     counted like any other, and the kernel takes no time of their sending.
+    `reference` says that it goes over a cable and watches the host (`hil.traffic.reference`).
     `udp` are its UDP ports where they are not to be chosen.
     """
 
@@ -65,6 +66,7 @@ class Flow:
     interval_ns: int | None = None
     floor: Floor | None = None
     stamped: bool = True
+    reference: bool = False
     simulated: bool = False
     through: tuple[Point, ...] = ()
     search: Search | None = None
