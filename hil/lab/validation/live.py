@@ -190,7 +190,7 @@ FAULTS: Final[Sequence[tuple[str, dict[str, Any]]]] = (
     ("burst_loss", {"share": 0.03, "burst": 2.0}),
     ("duplication", {"share": 0.06}),
     ("corruption", {"share": 0.02}),
-    ("reordering", {"share": 0.03, "by": "6 ms"}),
+    ("reordering", {"share": 0.15, "by": "6 ms"}),
 )
 
 
