@@ -44,7 +44,7 @@ def segments(measurement: Measurement, *, bound_ns: int | None = None) -> dict[s
     there = [each for each in measurement.sightings if each.seen.any()]
     absent = [each.visit.name for each in measurement.sightings if not each.seen.any()]
     names, times = way(measurement)
-    whole = measurement.delay_ns
+    whole = difference_ns(times[-1], times[0])
     clean = (measurement.samples["flags"] & SPOILED) == 0
     complete = clean & taken(whole) & np.logical_and.reduce([taken(each) for each in times])
     late = complete & (whole > bound_ns) if bound_ns is not None else np.zeros_like(complete)
@@ -76,17 +76,35 @@ def segments(measurement: Measurement, *, bound_ns: int | None = None) -> dict[s
 def way(measurement: Measurement) -> tuple[list[str], list[Times]]:
     """The points that saw the flow, with the ports at its ends, in order of travel.
 
-    With each, when each packet was there, on the realtime clock; `NOT_TAKEN` where that is not
-    known.
+    With each, when each packet was there, on the receiving host's realtime clock; `NOT_TAKEN` where
+    that is not known.
     """
     there = [each for each in measurement.sightings if each.seen.any()]
     names = [measurement.tx_port, *(each.visit.name for each in there), measurement.rx_port]
-    samples, timing = measurement.samples, measurement.timing
-    ends = []
-    for column in (timing.tx_column, timing.rx_column):
-        here = CLOCK_OF[column] == "realtime"
-        ends.append(samples[column] if here else np.full(len(samples), NOT_TAKEN, np.int64))
+    samples = measurement.samples
+    ends = [
+        np.full(len(samples), NOT_TAKEN, np.int64) if column is None else samples[column]
+        for _, column in _ends(measurement)
+    ]
     return names, [ends[0], *(each.time_ns for each in there), ends[1]]
+
+
+def _ends(measurement: Measurement) -> list[tuple[str, str | None]]:
+    """Source and column of the times at either port on the clock of the points.
+
+    A network card's clock is another one: there the kernel's stamp of the same frame stands in. So
+    is the sender's where it is another host.
+    """
+    timing = measurement.timing
+    if timing.rx == "elsewhere":
+        return [(NOT_MEASURED, None), ("kernel", "rx_kernel_ns")]
+    return [
+        (source, column) if CLOCK_OF[column] == "realtime" else ("kernel", f"{end}_kernel_ns")
+        for end, source, column in (
+            ("tx", timing.tx, timing.tx_column),
+            ("rx", timing.rx, timing.rx_column),
+        )
+    ]
 
 
 def _mean(took: Times, whole: Times, some: NDArray[np.bool_]) -> dict[str, float] | None:
@@ -99,13 +117,8 @@ def _mean(took: Times, whole: Times, some: NDArray[np.bool_]) -> dict[str, float
 
 
 def _points(measurement: Measurement, there: list[Sighting]) -> list[dict[str, Any]]:
-    samples, timing = measurement.samples, measurement.timing
+    samples, sources = measurement.samples, [source for source, _ in _ends(measurement)]
     came = samples["arrival"] >= 0
-    clocks = [CLOCK_OF[column] for column in (timing.tx_column, timing.rx_column)]
-    sources = [
-        source if clock == "realtime" else NOT_MEASURED
-        for source, clock in zip((timing.tx, timing.rx), clocks, strict=True)
-    ]
     found: list[dict[str, Any]] = [
         {"name": measurement.tx_port, "seen": len(samples), "missed": 0, "source": sources[0]}
     ]

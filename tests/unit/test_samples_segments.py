@@ -132,6 +132,21 @@ def test_times_on_another_clock_are_not_measured_and_losses_are_located_all_the_
     assert split["lost"]["last_seen"] == {"lan_a": 0, "n3": 1}
 
 
+def test_the_clock_of_a_card_or_of_another_host_is_never_mixed_with_that_of_the_points() -> None:
+    measurement = measured((1, 1), (1, 2))
+    by_card = replace(measurement, timing=Timing("hardware", "hardware"))
+    split = segments(by_card, bound_ns=10 * MS)
+    assert split is not None
+    assert [each["source"] for each in split["points"]] == ["kernel", "trailer", "kernel"]
+    assert [part["n"] for part in split["segments"]] == [2, 2]
+    apart = replace(measurement, timing=Timing("kernel", "elsewhere"))
+    split = segments(apart, bound_ns=10 * MS)
+    assert split is not None
+    assert [each["source"] for each in split["points"]] == [NOT_MEASURED, "trailer", "kernel"]
+    assert [part["n"] for part in split["segments"]] == [0, 2]
+    assert (split["violating"], split["on_time"]) == (0, 0)
+
+
 def test_spoiled_packets_are_in_no_mean_and_in_no_distribution() -> None:
     measurement = measured((1, 1), (90, 1), (1, 1))
     samples = measurement.samples.copy()
