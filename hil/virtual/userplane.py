@@ -127,10 +127,12 @@ class UserPlane:
             self._see_turned()
             if len(outcome):
                 self._settle(outcome)
-        behind = self._n3 is not None and self._n3.send()
+        behind = False
         for number, box in enumerate(self._outboxes):
             if len(box.tags):
                 behind |= self._send(number, box)
+        if self._n3 is not None:  # last: what is delivered must not wait for its copies
+            behind |= self._n3.send()
         return behind
 
     def _empty(self, number: int, port: Port) -> int | None:
