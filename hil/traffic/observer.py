@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from hil.traffic.ring import MOST, Batch, ReceiveRing
 from hil.wire import gtpu, probe
 from hil.wire.trailer import FORMATS, Format
 
+_LOOK_NS: Final = 20_000_000  # between two looks
 _BEHIND: Final = 16  # batches before the other ports have their turn
 _ADD_MEMBERSHIP: Final = 1
 _MEMBERSHIP: Final = struct.Struct("iHH8s")  # struct packet_mreq
@@ -178,6 +180,44 @@ class Observer:
             "went_down": self.went_down,
             "canary": None if self._canary is None else self._canary.report(),
         }
+
+
+class Observers:
+    """All such ports of a run. Their rings outlast the time between two looks.
+
+    So a frame that passes wakes nobody up: on a small host that would delay what is sent.
+    """
+
+    def __init__(self, orders: Mapping[str, Any], directory: Path) -> None:
+        run = orders["run"]
+        self._all = [Observer(e, run, dict(e["places"])) for e in orders["observers"]]
+        self._looked_ns = 0
+        self.overrun = 0  #: rows there was no room for
+        if self._all:
+            capacity = orders["observed_capacity"]
+            self._rows = RowRing(directory / "observed", OBSERVED, capacity)
+
+    def turn(self, now_ns: int) -> None:
+        """Look at what has passed, if it is time to."""
+        if now_ns - self._looked_ns < _LOOK_NS:
+            return
+        self._looked_ns = now_ns
+        for observer in self._all:
+            observer.went_down += observer.ring.fault() != 0
+            self.overrun += observer.turn(self._rows)[1]
+
+    def finish(self) -> None:
+        """Take what has passed until now; a ring full is all that it can be."""
+        for observer in self._all:
+            left = observer.ring.slots
+            while left > 0:
+                seen, lost = observer.turn(self._rows)
+                self.overrun += lost
+                left = left - seen if seen else 0
+
+    def report(self) -> dict[str, Any]:
+        """What each looked at, by its name."""
+        return {each.name: each.report() for each in self._all}
 
 
 @dataclass(slots=True)

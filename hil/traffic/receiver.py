@@ -22,7 +22,7 @@ import numpy as np
 
 from hil.errors import UsageError
 from hil.samples.planned import from_description
-from hil.samples.table import ARRIVED, OBSERVED
+from hil.samples.table import ARRIVED
 from hil.traffic import linux
 from hil.traffic.card_ring import CardRing, CardStamps
 from hil.traffic.cards import Cards
@@ -30,7 +30,7 @@ from hil.traffic.child import serve
 from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.match import Expected, Matcher, Shape
-from hil.traffic.observer import Observer
+from hil.traffic.observer import Observers
 from hil.traffic.ring import MOST, ReceiveRing
 from hil.traffic.schedule import Offsets
 from hil.traffic.stack import TOO_BIG, Complaint, Stack
@@ -186,15 +186,10 @@ class Receiver:
         self._lines = lines
         self._arrived = RowRing(directory / "arrived", ARRIVED, orders["capacity"])
         self._inlets = [_Inlet(each, orders["run"], directory) for each in orders["ports"]]
-        run = orders["run"]
-        self._observers = [Observer(e, run, dict(e["places"])) for e in orders["observers"]]
-        if self._observers:
-            capacity = orders["observed_capacity"]
-            self._observed = RowRing(directory / "observed", OBSERVED, capacity)
-        self._ports: tuple[_Inlet | Observer, ...] = (*self._inlets, *self._observers)
+        self._observers = Observers(orders, directory)
         self._poll = select.poll()
-        for port in self._ports:
-            self._poll.register(port.ring.sock, select.POLLIN)
+        for inlet in self._inlets:
+            self._poll.register(inlet.ring.sock, select.POLLIN)
         self._clock, self._stalls = ClockWatch(), StallWatch()
         self._watched = [each["name"] for each in orders["watched"]]
         self._drops = DropWatch(
@@ -222,9 +217,10 @@ class Receiver:
             self._cards.close()
             return
         # A ring full is all that can have come by now; others may go on sending for ever.
-        left = sum(port.ring.slots for port in self._ports)
+        left = sum(inlet.ring.slots for inlet in self._inlets)
         while left > 0 and (seen := self._turn()):
             left -= seen
+        self._observers.finish()
         self._watch(now=True)
         self._stack.close()
         self._clock.finish()
@@ -258,10 +254,7 @@ class Receiver:
             seen, lost = inlet.turn(self._arrived)
             total += seen
             self._overrun += lost
-        for observer in self._observers:
-            seen, lost = observer.turn(self._observed)
-            total += seen
-            self._overrun += lost
+        self._observers.turn(time.monotonic_ns())
         return total
 
     def _hear(self) -> None:
@@ -280,8 +273,8 @@ class Receiver:
             due = start + TICK_NS
         elif ready := self._poll.poll(_IDLE_NS // 1_000_000):
             if any(event & select.POLLERR for _, event in ready):
-                for port in self._ports:
-                    port.went_down += port.ring.fault() != 0
+                for inlet in self._inlets:
+                    inlet.went_down += inlet.ring.fault() != 0
             return
         else:
             due = start + _IDLE_NS
@@ -303,8 +296,8 @@ class Receiver:
                 }
                 for inlet in self._inlets
             },
-            "observers": {each.name: each.report() for each in self._observers},
-            "overrun": self._overrun,
+            "observers": self._observers.report(),
+            "overrun": self._overrun + self._observers.overrun,
             "complaints": dict(self._stack.complaints),
             "neighbours_answered": self._stack.answered,
             "lost_on_the_way_out": {
