@@ -108,6 +108,15 @@ class Corruption(_PacketFault):
     """Share of packets with a wrong bit."""
 
 
+class Listed(_PacketFault):
+    """Single probes meet what a list says of them, counted from 0 at each port that sends."""
+
+    kind: Literal["list"]
+
+    file: str
+    """The fault list, by its absolute path; it may drop, duplicate, delay and corrupt."""
+
+
 class CellOff(_Fault):
     """The base station does not send: devices lose it, and find it again afterwards."""
 
@@ -176,7 +185,9 @@ class SlowAnswer(_ConnectionFault):
     """How much later."""
 
 
-PacketFault = Outage | BurstLoss | DelayStep | Jitter | Reordering | Duplication | Corruption
+PacketFault = (
+    Outage | BurstLoss | DelayStep | Jitter | Reordering | Duplication | Corruption | Listed
+)
 ConnectionFault = BlackHole | Reset | Refuse | SlowAnswer
 DeviceFault = CellOff | AttenuationStep | PlcStop | TtyUnplug | ConnectionFault
 Fault = Annotated[PacketFault | DeviceFault, Field(discriminator="kind")]

@@ -47,7 +47,7 @@ from hil.virtual.userplane_outbox import Outbox
 from hil.virtual.userplane_port import Port, Received
 from hil.virtual.userplane_signal import WorldSignal
 from hil.virtual.userplane_store import HEAD, Store, Tags
-from hil.wire import gtpu, trailer
+from hil.wire import gtpu, probe, trailer
 
 _CAPACITY: Final = 1 << 16
 _RING: Final = 8192  #: frames; more than 50 ms of 100,000 frames/s
@@ -160,7 +160,8 @@ class UserPlane:
         found, numbers = self._recognise(heads, self._store.size[tags])
         for name in ("flow", "run", "seq"):
             rows[name] = numbers[name]
-        rows["flags"] = np.where(found, truth.PROBE, 0)
+        warm = (numbers["flags"] & probe.WARM_UP) > 0
+        rows["flags"] = np.where(found, truth.PROBE + truth.WARM_UP * warm, 0)
         if (ways < 0).any():
             tags, ways, rows = self._spread(tags, ways, rows)
         rows["to"] = ways

@@ -37,8 +37,8 @@ def _kinds_by_dscp() -> NDArray[np.int64]:
 _BY_DSCP: Final = _kinds_by_dscp()
 _BY_PRIORITY: Final = np.array([ORDINARY] * 4 + [VIDEO] * 2 + [URGENT] * 2, np.int64)
 
-_PROBE_NUMBERS: Final = np.dtype([("flow", ">u2"), ("run", ">u8"), ("seq", ">u8")])
-_NUMBERS_AT: Final = 6
+_PROBE_NUMBERS: Final = np.dtype([("flags", "u1"), ("flow", ">u2"), ("run", ">u8"), ("seq", ">u8")])
+_NUMBERS_AT: Final = 5
 _LAYOUT: Final = [12, 13, 14, 23]
 _LAYOUTS_KEPT: Final = 256
 
@@ -65,7 +65,7 @@ class ProbeFinder:
     def __call__(
         self, heads: Heads, size: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-        """Which frames carry a probe, and the flow, run and seq it names (0 without one)."""
+        """Which frames carry a probe; its flags, flow, run and seq (0 without one)."""
         # EtherType, version or first byte of a bare probe, and IP protocol: the same layout.
         layout = heads[:, _LAYOUT]
         key = layout[0].tobytes()

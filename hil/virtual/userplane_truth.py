@@ -20,7 +20,7 @@ from hil.virtual.userplane_clock import CellClock
 ROWS: Final = 1 << 20
 _MAGIC: Final = b"HILTRUT2"
 
-PROBE, LATE_IN = 1, 2  #: bits of `flags`
+PROBE, LATE_IN, WARM_UP = 1, 2, 4  #: bits of `flags`
 
 #: Bits of `effects`: what faults did to a packet. The first two are drops, `COPY` is the second
 #: packet of a doubled one.

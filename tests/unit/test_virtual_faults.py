@@ -273,12 +273,15 @@ def test_what_cannot_be_says_what_can(
     assert sentence in str(refused.value)
 
 
-def test_every_kind_has_a_way_to_be_called() -> None:
+def test_every_kind_has_a_way_to_be_called(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("schema: 1\n")
     least = {
         "share": 0.1,
         "plc": "plc1",
         "cpe": "cpe1",
         "endpoint": "plc1",
+        "file": str(path),
     }
     for kind, model in FAULTS.items():
         fields = [str(f.alias or n) for n, f in model.model_fields.items() if f.is_required()]
@@ -303,3 +306,67 @@ def test_a_stopped_controller_scans_no_more_and_its_belt_runs_out() -> None:
     assert conveyor.running
     assert conveyor.scan_count == scans + 10
     assert conveyor.registers[Register.OUTPUT] == 0, "whoever started it drives it again"
+
+
+LIST = """
+schema: 1
+delay: 1 ms
+faults:
+  - {packet: 1, do: drop}
+  - {packet: 2, do: duplicate}
+  - {packet: 4, do: delay, by: 7 ms}
+  - {packet: 5, do: corrupt, byte: 20}
+"""
+
+
+def test_a_list_meets_the_probes_of_each_port_by_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text(LIST)
+    bench = Bench()
+    bench.begin("list", file=str(path))
+    tags = bench.store.take(9)
+    bench.store.rows[tags] = 7
+    bench.store.set_size(tags, np.full(9, 100))
+    # Two of a warm-up, then judged ones, with something that is no probe between them.
+    bench.rows["flags"][tags] = [truth.PROBE | truth.WARM_UP] * 2 + [truth.PROBE] * 7
+    bench.rows["flags"][tags[5]] = 0
+    times = CLOCK.of_host(EPOCH + np.arange(9))
+    ways = np.full(9, MEC, np.int64)
+    lost = np.concatenate(
+        [
+            bench.faults.meet(LAN_A, ways[part], times[part], tags[part], bench.rows)
+            for part in (slice(0, 4), slice(4, 9))
+        ]
+    )
+    assert np.flatnonzero(lost).tolist() == [3]
+    assert bench.rows["effects"][tags[3]] == truth.LOST
+    left = tags[~lost]
+    out, at_ns = bench.release(left, 0)
+    assert len(out) == 9, "one lost, one double"
+    by_tag = dict(zip(out.tolist(), at_ns.tolist(), strict=True))
+    assert [by_tag[tag] // 1_000_000 for tag in left.tolist()] == [0, 0, 1, 1, 0, 1, 8, 1]
+    assert bench.store.rows[tags[8], 20] == 7 ^ 0xFF
+    assert (bench.store.rows[tags[8], :20] == 7).all()
+    _, lost = bench.send(LAN_B, MEC, [10])
+    assert not lost.any(), "what is no probe is not counted"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("schema: 1\nfaults: [{packet: 1, do: swap}]\n", "a cell does not swap"),
+        ("schema: 1\nfaults: [{packet: 1, do: stall, by: 1 ms}]\n", "a cell does not stall"),
+        ("schema: 1\nfaults: [{packet: 1, do: lose}]\n", "list.yaml:2"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_list_that_a_cell_cannot_follow_is_refused(
+    tmp_path: Path, text: str | None, says: str
+) -> None:
+    path = tmp_path / "list.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        Bench().begin("list", file=str(path))
+    with pytest.raises(UsageError, match="absolute path"):
+        Bench().begin("list", file="list.yaml")

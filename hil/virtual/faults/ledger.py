@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self, get_args
 
 from hil.errors import UsageError
 from hil.testbed import AttenuatorEndpoint, ModemEndpoint, PlcEndpoint, World
-from hil.testbed.faults import FAULTS, DeviceFault, PacketFault, fault, words
+from hil.testbed.faults import FAULTS, DeviceFault, Listed, PacketFault, fault, words
+from hil.virtual.faults.fault_list import FaultList, Stall, Swap, read
 
 USERPLANE: Final = "userplane"
 ENDPOINTS: Final = "endpoints"
@@ -27,7 +29,7 @@ class Entry:
     """One fault: on from `start_ns` to before `end_ns`, CLOCK_REALTIME; None: until it is ended.
 
     `number` names it in the truth log; `touched` counts the packets that it met; `again` how often
-    the name was used before.
+    the name was used before. `listed` is what the file of a `list` holds.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Entry:
     end_ns: int | None
     touched: int = 0
     again: int = 0
+    listed: FaultList | None = None
 
     def on(self, now_ns: int) -> bool:
         """Whether it is on at a time."""
@@ -123,10 +126,11 @@ class Ledger:
                 )
 
     def _enter(self, name: str, given: PacketFault | DeviceFault, start_ns: int) -> Entry:
+        listed = _listed(given)
         self._count += 1
         end_ns = None if given.duration_ns is None else start_ns + given.duration_ns
         again = self._used[name] = self._used.get(name, -1) + 1
-        entry = Entry(self._count, name, given, start_ns, end_ns, again=again)
+        entry = Entry(self._count, name, given, start_ns, end_ns, again=again, listed=listed)
         self.entries.append(entry)
         if len(self.entries) > _KEPT:
             long_ago_ns = start_ns - _SETTLED_NS
@@ -142,6 +146,24 @@ class Ledger:
     def to_json(self) -> list[dict[str, Any]]:
         """Every fault as plain JSON values."""
         return [each.to_json() for each in self.entries]
+
+
+def _listed(given: PacketFault | DeviceFault) -> FaultList | None:
+    """The list of a fault that has one.
+
+    Raises: UsageError where the file is none, or holds what a cell cannot do.
+    """
+    if not isinstance(given, Listed):
+        return None
+    if not Path(given.file).is_absolute():
+        raise UsageError(f"fault list: write an absolute path; got {given.file!r}")
+    found = read(Path(given.file))
+    if wrong := {each.do for each in found.faults if isinstance(each, Swap | Stall)}:
+        raise UsageError(
+            f"fault list: a cell does not {' or '.join(sorted(wrong))}: it decides by time and sees"
+            " no sender; use delay, or a relay"
+        )
+    return found
 
 
 def part_of(world: World, name: str) -> str:

@@ -27,6 +27,8 @@ from hil.testbed.faults import (
     PacketFault,
     Reordering,
 )
+from hil.virtual.faults.fault_list import Corrupt, Delay, Drop, Duplicate
+from hil.virtual.faults.fault_list import Listed as OnPacket
 from hil.virtual.faults.ledger import USERPLANE, Entry, Ledger, targets
 from hil.virtual.topology import Topology, world_of
 from hil.virtual.userplane_clock import CellClock
@@ -40,6 +42,8 @@ from hil.virtual.userplane_truth import (
     JITTERED,
     LOST,
     NO_LINK,
+    PROBE,
+    WARM_UP,
 )
 
 _COPY_AFTER_NS: Final = 1_000
@@ -79,6 +83,9 @@ class PacketFaults:
         self._streams: dict[tuple[int, int], _Draws] = {}
         self._jitters: dict[tuple[int, int], np.random.Generator] = {}
         self._last_ns: dict[int, int] = {}  # by attachment, the last jittered release
+        self._counted: dict[tuple[int, int], int] = {}  # probes that a list has met, by port
+        self._met: dict[int, dict[int, OnPacket]] = {}  # by fault, what its list says
+        self._places: dict[int, int] = {}  # by tag, the byte that a list says is wrong
         self._delay_ns = np.zeros(capacity, np.int64)
         self._effects = np.zeros(capacity, np.uint16)
 
@@ -102,6 +109,10 @@ class PacketFaults:
                 continue
             crossing = self._crosses(entry.fault, source, ways)
             met = np.flatnonzero(~lost & crossing & (at_ns >= start_ns) & (at_ns < end_ns))
+            if entry.listed is not None:
+                met = met[rows["flags"][tags[met]] & (PROBE | WARM_UP) == PROBE]
+                lost[met] = self._follow(entry, source, tags[met], rows)
+                continue
             met = met[self._chosen(entry, source, len(met))]
             if not len(met):
                 continue
@@ -129,7 +140,12 @@ class PacketFaults:
         rows["at_ns"][tags] = at_ns
         rows["effects"][tags] |= effects
         wrong = tags[effects & CORRUPTED > 0]
-        store.rows[wrong, store.size[wrong] - 1] ^= 1
+        for tag in wrong.tolist():
+            place = self._places.pop(tag, None)
+            if place is None:
+                store.rows[tag, store.size[tag] - 1] ^= 1
+            else:
+                store.rows[tag, place % store.size[tag]] ^= 0xFF
         double = np.flatnonzero(effects & DUPLICATED)
         copies = store.take(len(double))
         double = double[: len(copies)]
@@ -139,6 +155,36 @@ class PacketFaults:
         rows["effects"][copies] |= COPY
         rows["at_ns"][copies] += _COPY_AFTER_NS
         return np.append(tags, copies), np.append(at_ns, rows["at_ns"][copies])
+
+    def _follow(self, entry: Entry, source: int, tags: Tags, rows: NDArray[Any]) -> Mask:
+        """Do to the probes of a port what a list says of each; which of them are lost."""
+        assert entry.listed is not None
+        lost = np.zeros(len(tags), np.bool_)
+        first = self._counted.get((entry.number, source), 0)
+        self._counted[entry.number, source] = first + len(tags)
+        if entry.listed.delay_ns:
+            self._touch(entry, tags, DELAYED, rows)
+            self._delay_ns[tags] += entry.listed.delay_ns
+        if (met := self._met.get(entry.number)) is None:
+            met = self._met[entry.number] = entry.listed.by_packet()
+        for place, tag in enumerate(tags.tolist()):
+            fault = met.get(first + place)
+            if fault is None:
+                continue
+            self._touch(entry, tags[place : place + 1], _LISTED[type(fault)], rows)
+            if isinstance(fault, Drop):
+                lost[place] = True
+                rows["effects"][tag] |= LOST
+            elif isinstance(fault, Delay):
+                self._delay_ns[tag] += fault.by_ns
+            elif isinstance(fault, Corrupt):
+                self._places[tag] = fault.byte
+        return lost
+
+    def _touch(self, entry: Entry, tags: Tags, effect: int, rows: NDArray[Any]) -> None:
+        entry.touched += len(tags)
+        rows["fault"][tags] = min(entry.number, 0xFFFF)
+        self._effects[tags] |= effect
 
     def _window(self, entry: Entry) -> tuple[int, int]:
         end_ns = _EVER if entry.end_ns is None else self._clock.of_host(entry.end_ns)
@@ -188,6 +234,13 @@ class PacketFaults:
             times = np.maximum.accumulate(np.append(self._last_ns.get(way, 0), at_ns[mine]))[1:]
             at_ns[mine], self._last_ns[way] = times, int(times[-1])
 
+
+_LISTED: Final[dict[type, int]] = {
+    Drop: LOST,
+    Duplicate: DUPLICATED,
+    Delay: DELAYED,
+    Corrupt: CORRUPTED,
+}
 
 _EFFECTS: Final[dict[type[PacketFault], int]] = {
     Outage: NO_LINK,
