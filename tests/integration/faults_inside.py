@@ -24,6 +24,16 @@ WARM_UP: Final = 20  # packets before the schedule, which nobody judges
 TRIES: Final = 4
 PATIENCE_S: Final = 15.0
 
+LIST: Final = """
+schema: 1
+faults:
+  - {packet: 0, do: drop}
+  - {packet: 50, do: drop, count: 4}
+  - {packet: 80, do: duplicate}
+  - {packet: 100, do: delay, by: 3 ms}
+  - {packet: 120, do: corrupt, byte: -1}
+"""
+
 
 def main() -> None:
     testbed = Path(sys.argv[1])
@@ -63,6 +73,16 @@ def main() -> None:
         return stack
 
     answer["bursts_and_fade"] = judged.both(bursts_and_fade, None)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(LIST)
+        file.flush()
+
+        def listed() -> ExitStack:
+            stack = ExitStack()
+            stack.enter_context(lab.fault("list", cpe="cpe1", file=file.name))
+            return stack
+
+        answer["listed"] = judged.both(listed, None)
     answer["cell_off"] = cell_off(lab)
     answer["connections"] = connections(lab)
     answer["refused"] = refused(lab)

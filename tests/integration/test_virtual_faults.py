@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).parents[2]
 VIRTUAL: Final = ROOT / "testbeds" / "virtual.yaml"
 INSIDE: Final = Path(__file__).with_name("faults_inside.py")
 BOTH: Final = ("uplink", "downlink")
-NO_LINK, LOST, DELAYED = "1", "2", "4"
+NO_LINK, LOST, DELAYED, DUPLICATED, CORRUPTED = "1", "2", "4", "16", "64"
 BY_FAULT: Final = "7"
 
 
@@ -72,6 +72,18 @@ def test_a_delay_step_misses_the_bound_and_nothing_else(seen: dict[str, Any], wa
 
 
 @pytest.mark.parametrize("way", BOTH)
+def test_a_list_meets_the_very_packets_that_it_names(seen: dict[str, Any], way: str) -> None:
+    one = seen["listed"][f"cpe1 {way}"]
+    assert one["truth"]["packets"] == 200
+    assert set(one["truth"]["lost"]) >= {0, 50, 51, 52, 53}
+    assert set(one["lost"]) == {*one["truth"]["lost"], 120}, "a corrupted one is lost to a PLC"
+    effects = one["truth"]["effects"]
+    assert [effects[each] for each in (LOST, DUPLICATED, DELAYED, CORRUPTED)] == [5, 1, 1, 1]
+    other = seen["listed"][f"cpe2 {way}"]
+    assert set(other["truth"]["effects"]) == {"0"}
+
+
+@pytest.mark.parametrize("way", BOTH)
 def test_burst_loss_breaks_reliability_and_availability(seen: dict[str, Any], way: str) -> None:
     one = seen["bursts_and_fade"][f"cpe1 {way}"]
     assert verdicts(one)["SD-1"] == "FAIL"
@@ -126,7 +138,7 @@ def test_every_fault_is_told_to_the_record_with_what_it_met(seen: dict[str, Any]
 
 def test_the_world_states_its_faults_from_when_to_when(seen: dict[str, Any]) -> None:
     stated = {each["name"]: each for each in seen["status"]}
-    assert set(stated) == {"short_gap", "delay", "burst_loss"}
+    assert set(stated) == {"short_gap", "delay", "burst_loss", "list"}
     gap = stated["short_gap"]
     assert gap["end_ns"] - gap["start_ns"] == 200_000_000
     assert all(each["end_ns"] and each["touched"] for each in stated.values())
