@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from hil.samples.clock_evidence import ClockEvidence
 from hil.samples.measurement import Measurement
@@ -36,7 +37,7 @@ def watched(testbed: Testbed | None) -> Iterator[Callable[[Measurement], Measure
 
     On one host both ends of a delay are timed by one clock, so that a span in which PTP was out of
     order is a condition of the measurement and spoils nothing; a step of that clock is seen by the
-    clock watch of the run.
+    clock watch of the run. Between two hosts a delay rests on PTP, and is void without it.
     """
     config = testbed.clock if testbed is not None else None
     if config is None:
@@ -45,8 +46,24 @@ def watched(testbed: Testbed | None) -> Iterator[Callable[[Measurement], Measure
     watch = PtpWatch(config.ptp, config.domain, config.normal_ns)
 
     def told(measurement: Measurement) -> Measurement:
-        conditions = {**measurement.conditions, "ptp": watch.report()}
-        return replace(measurement, conditions=conditions)
+        seen = watch.report()
+        conditions = {**measurement.conditions, "ptp": seen}
+        rests_on_it = measurement.conditions.get("clocks", {}).get("kind") == "ptp"
+        void = _out_of_order(seen) if rests_on_it and measurement.timing.comparable else ()
+        return replace(measurement, conditions=conditions, invalid=(*measurement.invalid, *void))
 
     with watch:
         yield told
+
+
+def _out_of_order(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a delay between two clocks that PTP keeps is not vouched for, as `PtpWatch` saw it."""
+    if not seen["readings"]:
+        return (f"the delay rests on PTP, which could not be watched: {seen['refused']}",)
+    if seen["spoiled"]:
+        first = seen["spoiled"][0]["why"]
+        return (
+            f"the delay rests on PTP, which was out of order in {len(seen['spoiled'])} spans of "
+            f"the run: {first}",
+        )
+    return ()

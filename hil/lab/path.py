@@ -83,7 +83,13 @@ def live_port(testbed: Testbed, name: str) -> Port:
         tap=None if silent else config.tap,
         host=config.host,
     )
-    return replace(found, vlan=config.vlan, nat=config.nat, tap_clock=config.tap_clock)
+    return replace(
+        found,
+        vlan=config.vlan,
+        nat=config.nat,
+        tap_clock=config.tap_clock,
+        clocks=clock.evidence(testbed) if config.host is not None else None,
+    )
 
 
 def live_point(testbed: Testbed, name: str) -> Point:

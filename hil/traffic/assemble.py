@@ -113,8 +113,9 @@ def settled(
     where this is a part of it.
     """
     steps, lost_here = _windows(run.receiver["clock"]["steps"]), _lost_here(flow, run)
-    refusal = elsewhere.clocks_of(flow).refusal
-    if refusal is not None:
+    clocks = elsewhere.clocks_of(flow)
+    refusal = clocks.refusal
+    if clocks.kind != "one host":
         elsewhere.spoil(samples, steps, lost_here)
     else:
         samples = accounting.spoil(samples, steps, longest_ns)
@@ -124,7 +125,8 @@ def settled(
     crossed = spoil_across_cards(samples, maps[1]) if timing.tx == "hardware" else ()
     if refusal is not None:
         return samples, elsewhere.budget(refusal), crossed
-    return samples, draw_up(flow, samples, timing, maps, run.receiver), crossed
+    budget = draw_up(flow, samples, timing, maps, run.receiver)
+    return samples, elsewhere.widened(budget, clocks), crossed
 
 
 def described(
@@ -147,12 +149,17 @@ def described(
         budget=found.budget,
         spoiled=(*_windows(run.receiver["clock"]["steps"]), *_lost_here(flow, run)),
         conditions=_conditions(flow, made[0], port, run)
-        | {"cards": made[1].report()}
+        | {"cards": made[1].report(), "clocks": _clocks(flow)}
         | {"while_running": dict(run.seen[number]) if run.seen else {}, "memory": dict(run.memory)},
         invalid=(*_invalid(flow, found.counts, port, run), *found.crossed),
         simulated=flow.simulated,
         complete=run.complete,
     )
+
+
+def _clocks(flow: Flow) -> dict[str, str]:
+    clocks = elsewhere.clocks_of(flow)
+    return {"kind": clocks.kind, "words": clocks.words}
 
 
 def expected_of(flow: Flow, cards: Stamping) -> accounting.Expected:

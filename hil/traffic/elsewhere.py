@@ -1,12 +1,16 @@
-"""A flow between ports of two hosts: what still holds when their clocks are not known to agree.
+"""A flow between ports of two hosts: what holds of it, by what is known of their clocks.
 
-Counts, and all that is made of the times of one end alone: the offered schedule, gaps between
-receipts. A one-way delay would be the difference of two clocks, and is not measured.
+Where nothing shows that they agree: counts, and all that is made of the times of one end alone, as
+the offered schedule and gaps between receipts. A one-way delay would be the difference of two
+clocks, and is not measured. Where a check has bounded how far they are apart, that bound is a part
+of the delay's uncertainty.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +30,10 @@ def clocks_of(flow: Flow) -> ClockEvidence:
         return ONE_HOST
     from hil.traffic.remote import evidence
 
-    return evidence(flow.tx, flow.rx)
+    found = evidence(flow.tx, flow.rx)
+    declared = [each for each in (flow.tx.clocks, flow.rx.clocks) if each is not None]
+    # What is declared is of another clock and this host's: two other hosts have two of them.
+    return declared[0] if found.kind == "none" and len(declared) == 1 else found
 
 
 def apart(timing: Timing) -> Timing:
@@ -46,6 +53,18 @@ def spoil(samples: Table, steps: Sequence[Window], lost_here: Sequence[Window]) 
         samples["flags"][around] |= SPOILED
     if lost_here:
         samples["flags"][samples["copies"] == 0] |= SPOILED
+
+
+def widened(budget: Budget, clocks: ClockEvidence) -> Budget:
+    """A budget of delays with what two clocks may differ by; all packets of a run share that."""
+    if clocks.kind == "one host" or clocks.bound_ns is None:
+        return budget
+    apart_ns = 2 * clocks.bound_ns / math.sqrt(3)
+    return replace(
+        budget,
+        common_mode_ns=round(math.hypot(budget.common_mode_ns, apart_ns)),
+        sources=(clocks.words, *budget.sources),
+    )
 
 
 def budget(why: str) -> Budget:

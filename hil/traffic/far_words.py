@@ -44,7 +44,7 @@ def boot() -> str:
 def packed(value: Any) -> Any:
     """A value of a port, or a port, as plain values."""
     if isinstance(value, Port):
-        here = replace(value, host=None)
+        here = replace(value, host=None, clocks=None)
         return {"port": {f.name: packed(getattr(here, f.name)) for f in fields(Port)}}
     if isinstance(value, IPv4Interface | IPv6Interface):
         return {"interface": str(value)}

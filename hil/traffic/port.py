@@ -19,6 +19,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from hil.errors import UsageError
+from hil.samples.clock_evidence import ClockEvidence
 from hil.traffic.linux import inside
 from hil.wire.ip import Version
 
@@ -49,7 +50,8 @@ class Port:
     `nat` says that a device between this port and the network translates its address. `held` are
     the addresses that the host's own stack answers for here, in no VLAN.
     `index` is the interface's number and `peer` that of the other end of a veth, 0 where unknown.
-    `host` is how the host that it is on is reached, None for this one.
+    `host` is how the host that it is on is reached, None for this one; of another host `clocks` is
+    what is declared of its clock and that of this one.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Port:
     index: int = 0
     peer: int = 0
     host: str | None = None
+    clocks: ClockEvidence | None = None
 
     def touches(self, other: Port) -> bool:
         """True for the two ends of one veth pair: what one sends the other has in the same call."""

@@ -125,10 +125,15 @@ def ended(pids: list[int], within_s: float = 15) -> bool:
 # Scenarios: each prints one JSON value.
 
 
-def there(directory: Path) -> Any:
-    """One kernel has one clock: delays too."""
-    file = described(directory)
-    options = ("--count", "300", "--interval", "2 ms", "--layer", "udp")
+def declared(directory: Path) -> Any:
+    """Another kernel, whose clock is declared to be kept by a PTP that nobody finds."""
+    file = described(directory, other_kernel=True)
+    with file.open("a") as more:
+        more.write(
+            "clock:\n  ptp: /run/no-ptp4l\n  wired: true\n"
+            '  asymmetry: {apart: 300 ns, by: 1pps, on: "2026-11-20"}\n'
+        )
+    options = ("--count", "200", "--interval", "2 ms", "--layer", "udp")
     return measured(file, "--tx", "near", "--rx", "far", *options)
 
 
@@ -152,8 +157,8 @@ def both(directory: Path) -> Any:
     near, far = live_port(bench, "near"), live_port(bench, "far")
     plan = Regular(200, 2_000_000, 128)
     flows = [
-        Flow(name="up", tx=near, rx=far, planned=plan, interval_ns=2_000_000),
-        Flow(name="down", tx=far, rx=near, planned=plan, direction="downlink"),
+        Flow(name="up", tx=near, rx=far, planned=plan, layer="udp"),
+        Flow(name="down", tx=far, rx=near, planned=plan, layer="udp", direction="downlink"),
     ]
     return [
         summarise(each) | each.conditions["offered"] for each in run(flows, directory=directory)
@@ -262,7 +267,9 @@ def _is_python(pid: int) -> bool:
         return False
 
 
-SCENARIOS = {each.__name__: each for each in (there, back, both, killed, orphaned, other, over_ssh)}
+SCENARIOS = {
+    each.__name__: each for each in (declared, back, both, killed, orphaned, other, over_ssh)
+}
 
 
 if __name__ == "__main__":
