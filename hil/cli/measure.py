@@ -28,7 +28,7 @@ _DEFAULT_TESTBED: Final = "virtual"
 _DEFAULT_COUNT: Final = 10_000
 _DEFAULT_SHARE: Final = 0.999
 _LEAST_DRAIN_NS: Final = 2_000_000_000
-_MOST_PACKETS: Final = 50_000_000
+_MOST_PACKETS: Final = 200_000_000
 _TEMPORARY: Final = "hil-measure-"
 _DEFAULT_DURATION: Final = "10 s"
 
@@ -315,6 +315,7 @@ def _flow(options: Options, request: _Request, bench: Testbed | None) -> Flow:
         },
         interval_ns=request.interval_ns,
         floor=stored(tx, rx) if far is None else None,
+        bound_ns=request.asked.bound_ns if options.out is not None else None,
         simulated=bench is not None and bench.world is not None,
         through=observing.points(bench, (options.tx, options.rx), options.observe),
         search=observing.search(bench, options.rx, options.canary),

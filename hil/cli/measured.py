@@ -177,6 +177,16 @@ def print_table(said: Said, out: Path | None) -> None:
         console.print(line, markup=False)
     if out is not None:
         console.print(f"samples: {out / measurement.id}.parquet", markup=False)
+        for line in _around(out, measurement.conditions.get("violations")):
+            console.print(line, markup=False)
+
+
+def _around(out: Path, found: Mapping[str, Any] | None) -> Iterator[str]:
+    """Where the packets around those that broke the bound are kept, and how many are not."""
+    for what, left in (("samples", "samples_left_out"), ("frames", "frames_left_out")):
+        if found and found.get(what):
+            more = f", {found[left]:,} more left out" if found[left] else ""
+            yield f"{what} around violations: {out / found[what]}{more}"
 
 
 def _lines(measurement: Measurement, summary: Mapping[str, Any]) -> Iterator[str]:

@@ -6,8 +6,9 @@ instead of the whole row.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from hil.samples.table import SAMPLE, Table
 
 Select = slice | NDArray[Any]
+
+_KEPT_BYTES: Final = 200 << 20  # of columns that may be asked for again
 
 
 class Columns:
@@ -76,6 +79,28 @@ class Columns:
             return columns[name].view() if name in columns else self._read(name)
 
         return Columns(read, self.size)
+
+
+class Lately:
+    """Reads columns and keeps those that were read last, up to a number of bytes."""
+
+    def __init__(self, read_column: Callable[[str], NDArray[Any]]) -> None:
+        self._read_column = read_column
+        self._kept: OrderedDict[str, NDArray[Any]] = OrderedDict()
+
+    def __call__(self, name: str) -> NDArray[Any]:
+        """A column, not to be written to."""
+        column = self._kept.pop(name, None)
+        if column is None:
+            room = _KEPT_BYTES
+            for other in reversed(list(self._kept)):
+                room -= self._kept[other].nbytes
+                if room < 0:
+                    del self._kept[other]
+            column = self._read_column(name)
+        if column.nbytes <= _KEPT_BYTES // 2:
+            self._kept[name] = column
+        return column.view()
 
 
 #: Samples in memory or in their file.

@@ -56,6 +56,10 @@ class Planned(Protocol):
         """The row number of each sequence, and whether it is planned at all."""
         ...
 
+    def offsets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When the packets of some row numbers are due."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -101,6 +105,10 @@ class Held:
         inside = position < len(self.table)
         inside[inside] = self.table["seq"][position[inside]] == seq[inside]
         return position, inside
+
+    def offsets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `Planned.offsets`."""
+        return np.asarray(self.table["offset_ns"][rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,10 @@ class Regular:
         """As `Planned.find`."""
         inside = np.asarray(seq < np.uint64(self.count))
         return np.where(inside, seq, self.count).astype(np.int64), inside
+
+    def offsets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `Planned.offsets`."""
+        return rows * self.interval_ns
 
 
 def planned(rows: Planned | Table) -> Planned:

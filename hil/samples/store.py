@@ -17,8 +17,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples import passing, trailer_clock
-from hil.samples.columns import Columns, Samples
+from hil.samples.columns import Columns, Lately, Samples
 from hil.samples.measurement import Counts
 from hil.samples.planned import Held, from_description
 from hil.samples.table import (
@@ -48,7 +47,6 @@ _END: Final = _CONTINUES + bytes(4)  # "IPC streaming format": the end-of-stream
 _MOST_ROWS: Final = 1 << 16  # of a chunk
 _GROUP: Final = 1 << 17  # rows of a row group, at the least
 _REPEATED: Final = ("stratum", "size", "copies", "damaged", "flags")  # columns of few values
-_KEPT_BYTES: Final = 200 << 20  # of columns that may be asked for again
 MOST_IN_MEMORY: Final = 1 << 20  #: samples; of more the columns are read when they are needed
 _KINDS: Final = {"planned": PLANNED, "sent": SENT, "arrived": ARRIVED}
 _OBSERVED: Final = "observed"
@@ -324,6 +322,24 @@ def load(path: Path) -> Samples:
     return columns.table() if len(columns) <= MOST_IN_MEMORY else columns
 
 
+def row_groups(path: Path) -> Iterator[Table]:
+    """The samples of a Parquet file, a row group at a time.
+
+    Raises: as `read`.
+    """
+    from pyarrow import parquet
+
+    _columns(path)  # refuses a file of another kind
+    with parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            columns = file.read_row_group(group)
+            samples = np.zeros(columns.num_rows, SAMPLE)
+            for name in _names(SAMPLE):
+                column = columns.column(name)
+                samples[name] = column.fill_null(NOT_TAKEN) if column.null_count else column
+            yield samples
+
+
 def _columns(path: Path) -> Columns:
     from pyarrow import parquet
 
@@ -343,28 +359,7 @@ def _columns(path: Path) -> Columns:
                     filled += len(chunk)
         return values
 
-    return Columns(_Lately(read_column), size)
-
-
-class _Lately:
-    """Reads columns and keeps those that were read last, up to a number of bytes."""
-
-    def __init__(self, read_column: Callable[[str], NDArray[Any]]) -> None:
-        self._read_column = read_column
-        self._kept: OrderedDict[str, NDArray[Any]] = OrderedDict()
-
-    def __call__(self, name: str) -> NDArray[Any]:
-        column = self._kept.pop(name, None)
-        if column is None:
-            room = _KEPT_BYTES
-            for other in reversed(list(self._kept)):
-                room -= self._kept[other].nbytes
-                if room < 0:
-                    del self._kept[other]
-            column = self._read_column(name)
-        if column.nbytes <= _KEPT_BYTES // 2:
-            self._kept[name] = column
-        return column.view()
+    return Columns(Lately(read_column), size)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hil.clock import Deadline
 from hil.errors import RigError, UsageError
-from hil.samples import floor, passing, store
+from hil.samples import floor, passing, store, violations
 from hil.samples.measurement import Measurement
 from hil.samples.planned import last_row, stretches
 from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SEND_FAILED, SENT, Table, taken
@@ -149,8 +149,14 @@ def _offered(flows: Sequence[Flow], order: _Order) -> tuple[Measurement, ...]:
     with contextlib.ExitStack() as stack:
         with private_directory(room_for(flows)) as shared:
             opened = open_nats(flows, shared, order.launcher)
+            here = opened.flows[0].rx.host is None
             orders = write_orders(
-                shared, opened.flows, number, order.warm_up, launched=bool(order.launcher)
+                shared,
+                opened.flows,
+                number,
+                order.warm_up,
+                launched=bool(order.launcher),
+                keep=order.directory.absolute() / f"{number:016x}" if here else None,
             )
             names = [measurement_id(number, k) for k in range(len(opened.flows))]
             files = [store.Files(order.directory, name) for name in names]
@@ -441,7 +447,7 @@ def _measured(
         made = orders.compiled[number]
         measurement = assemble_long(flow, number, made, files, home, about)
         files.unlink_streams()
-        return measurement
+        return _with_violations(measurement, flow, files, home)
     sent = store.read_stream(files.sent, SENT).rows
     arrived = store.read_stream(files.arrived, ARRIVED).rows
     measurement = assemble(flow, number, orders.compiled[number], sent, arrived, home)
@@ -456,4 +462,17 @@ def _measured(
     about |= floor.packed(measurement.budget.floor_ns)
     store.write(files.parquet, measurement.samples, about)
     files.unlink_streams()
-    return measurement
+    return _with_violations(measurement, flow, files, home)
+
+
+def _with_violations(
+    measurement: Measurement, flow: Flow, files: store.Files, home: Taken
+) -> Measurement:
+    """What lies around the packets that broke the flow's bound, kept beside its samples."""
+    if flow.bound_ns is None or not measurement.timing.comparable:
+        return measurement
+    into = files.directory / f"{files.name}.violations.parquet"
+    found = violations.keep(files.parquet, measurement.timing, flow.bound_ns, into)
+    found |= home.receiver["ports"][flow.rx.name]["kept"] or {}
+    conditions = dict(measurement.conditions) | {"violations": found}
+    return replace(measurement, conditions=conditions)

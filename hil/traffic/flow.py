@@ -48,7 +48,8 @@ class Flow:
     for the flow's canary. `stamped` is False for background load: its packets are numbered and
     counted like any other, and the kernel takes no time of their sending.
     `reference` says that it goes over a cable and watches the host (`hil.traffic.reference`).
-    `udp` are its UDP ports where they are not to be chosen.
+    `udp` are its UDP ports where they are not to be chosen. Around packets that take longer than
+    `bound_ns`, or never come, samples and frames are kept.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Flow:
     traffic: Mapping[str, Any] = field(default_factory=dict)
     interval_ns: int | None = None
     floor: Floor | None = None
+    bound_ns: int | None = None
     stamped: bool = True
     reference: bool = False
     simulated: bool = False

@@ -84,11 +84,18 @@ def room_for(flows: Sequence[Flow]) -> int:
 
 
 def write_orders(
-    directory: Path, flows: Sequence[Flow], run: int, warm_up: int, *, launched: bool
+    directory: Path,
+    flows: Sequence[Flow],
+    run: int,
+    warm_up: int,
+    *,
+    launched: bool,
+    keep: Path | None = None,
 ) -> Orders:
     """Compile the flows and write down everything their processes need.
 
-    `launched` says that a launcher stands between this process and its children.
+    `launched` says that a launcher stands between this process and its children. `keep` is how the
+    names of files begin that keep frames around violations.
 
     Raises: UsageError where a flow does not fit its ports; RigError where a next hop is silent.
     """
@@ -161,7 +168,9 @@ def write_orders(
         ],
     }
     receives = {port.name: card.receive for port, card in cards.items()}
-    for inlet in receiving["ports"]:
+    for place, inlet in enumerate(receiving["ports"]):
+        bound = any(each["bound_ns"] for each in inlet["flows"])
+        inlet["keep"] = f"{keep}-port{place}.violations.pcap" if keep and bound else None
         inlet["card"] = receives.get(inlet["name"], False)
     for name, orders in (("sender", sending), ("receiver", receiving)):
         (directory / f"{name}.json").write_text(json.dumps(orders))
@@ -281,6 +290,7 @@ def _inlets(
                 "probe_at": one.probe_at - one.link,
                 "ethernet": flow.layer == "ethernet",
                 "udp_port": made.udp_port,
+                "bound_ns": flow.bound_ns,
                 "hold": str(flow.ends[1]) if held[number] else None,
                 "version": made.version,
                 "vlan": _arrives_in(flow, made),

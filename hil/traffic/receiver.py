@@ -29,6 +29,7 @@ from hil.traffic.cards import Cards
 from hil.traffic.child import serve
 from hil.traffic.drops import DropWatch
 from hil.traffic.exchange import Lines, RowRing, load_array
+from hil.traffic.keeper import FrameKeeper
 from hil.traffic.match import Expected, Matcher, Shape
 from hil.traffic.observer import Observers
 from hil.traffic.ring import MOST, ReceiveRing
@@ -75,6 +76,13 @@ class _Inlet:
                     )
             except OSError as error:
                 raise UsageError(f"port {self.name} cannot receive: {error.strerror}") from None
+        self.keeper: FrameKeeper | None = None
+        if order["keep"]:
+            bounds = {each["flow"]: each["bound_ns"] for each in order["flows"]}
+            due = {f.flow: (f.offsets_ns, bounds[f.flow]) for f in flows if bounds[f.flow]}
+            self.keeper = FrameKeeper(Path(order["keep"]), due, bare=not link)
+            self.ring.with_link = bool(link)
+        with linux.inside(order["namespace"]):
             for each in order["flows"]:
                 if each["hold"]:
                     own = ip_address(each["hold"])
@@ -92,6 +100,8 @@ class _Inlet:
                 batch = replace(batch, card_ns=self._card.of(batch))
             matched = self.matcher.match(batch, time.time_ns())
             lost += len(matched.rows) - arrived.append(matched.rows)
+            if self.keeper is not None:
+                self.keeper.look(batch, matched.rows, self.matcher.start_ns)
             self.foreign += matched.foreign
             self.warm_up += matched.warm_up
             self.pending += matched.pending
@@ -293,6 +303,7 @@ class Receiver:
                     "ring_drops": self._drops.ring_drops[inlet.name],
                     "went_down": inlet.went_down,
                     "lost_here": self._drops.windows(inlet.name, "ring", "rx"),
+                    "kept": inlet.keeper.close() if inlet.keeper is not None else None,
                 }
                 for inlet in self._inlets
             },

@@ -47,6 +47,7 @@ class Batch:
     kernel_ns: NDArray[np.int64]
     vlan: NDArray[np.int64] | None = None
     pending: NDArray[np.bool_] | None = None
+    link: NDArray[np.uint8] | None = None  #: the link headers, where `with_link` asks for them
     card_ns: NDArray[np.int64] | None = None  #: the stamps of the network card, where it gives any
 
 
@@ -90,6 +91,7 @@ class ReceiveRing:
         )
         self._bytes = np.frombuffer(self._map, np.uint8).reshape(count, slot)
         self._next = 0
+        self.with_link = False
 
     def take(self) -> Batch | None:
         """The frames that have arrived since the last call, at most `MOST`; None without any.
@@ -123,7 +125,13 @@ class ReceiveRing:
         pending = (heads[:, 0] & linux.TP_STATUS_CSUMNOTREADY) != 0
         stamps = self.stamps(heads, self.stamped_by)
         return Batch(
-            payload, lengths, captured, stamps, _vlan(heads), pending if pending.any() else None
+            payload,
+            lengths,
+            captured,
+            stamps,
+            _vlan(heads),
+            pending if pending.any() else None,
+            rows[:, int(mac[0]) : start].copy() if self.with_link else None,
         )
 
     @staticmethod

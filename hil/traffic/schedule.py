@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.samples.planned import Held, Planned, from_description, last_row
-from hil.samples.table import Table
 from hil.traffic.exchange import load_array, save_array
 
 #: One packet of the merged schedule: when, and of which flow, frame and number.
@@ -132,6 +131,5 @@ class Offsets:
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __getitem__(self, seq: int) -> int:
-        row: Table = self._plan.rows(seq, seq + 1)
-        return int(row["offset_ns"][0])
+    def __getitem__(self, seq: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._plan.offsets(np.asarray(seq, np.int64))
