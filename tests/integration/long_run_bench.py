@@ -33,7 +33,7 @@ def main() -> None:
     traffic_bench.make_bench()
     faults = json.dumps({"drop": [int(each) for each in dropped]})
     relay = subprocess.Popen(
-        [sys.executable, traffic_bench.__file__, "relay", faults],
+        [sys.executable, str(traffic_bench.__file__), "relay", faults],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
