@@ -108,8 +108,9 @@ def test_blind_runs_are_counted_exactly_and_their_intervals_hold_the_truth(tmp_p
     assert report.notes == ()
     covered = {f.what: f for f in report.figures}
     assert covered["packets lost"].value == 12
-    verdicts = {done["level"]: found["verdict"] for done, found in pairs}
-    assert (verdicts["healthy"], verdicts["broken"]) == ("PASS", "FAIL")
+    verdicts = [(done["level"], found["verdict"]) for done, found in pairs]
+    assert {("healthy", "PASS"), ("broken", "FAIL")} <= set(verdicts)
+    assert not {("healthy", "FAIL"), ("broken", "PASS")} & set(verdicts)
 
 
 def test_what_was_sealed_cannot_be_changed_afterwards(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_true_counts_by_hand() -> None:
     assert truth.differences(known.to_json() | {"lost": 0}, known) == ["lost 0 instead of 1"]
 
 
-@pytest.mark.parametrize(("covered", "holds"), [(190, True), (184, True), (180, False), (0, False)])
+@pytest.mark.parametrize(("covered", "holds"), [(190, True), (182, True), (177, False), (0, False)])
 def test_coverage_fails_only_where_the_claim_is_refuted(covered: int, holds: bool) -> None:
     assert item.coverage("x", covered, 200).holds is holds
 
