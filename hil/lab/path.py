@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from hil.clock import SYSTEM
 from hil.errors import UsageError
@@ -21,6 +21,10 @@ from hil.traffic.port import common_version
 from hil.traffic.reference import twin
 
 Way = Literal["uplink", "downlink"]
+
+_COPIED_LATE: Final = (
+    "without trailers a world does not say when its copies crossed, and they are late"
+)
 
 
 class Show(Protocol):
@@ -94,8 +98,14 @@ def live_port(testbed: Testbed, name: str) -> Port:
 
 def live_point(testbed: Testbed, name: str) -> Point:
     """The port of that name as one that looks on. Raises: as `live_port`."""
-    config = testbed.ports[name]
-    return Point(port=live_port(testbed, name), carries=config.carries, qfi=dict(config.qfi))
+    config, world = testbed.ports[name], testbed.world
+    late = world is not None and not world.trailers
+    return Point(
+        port=live_port(testbed, name),
+        carries=config.carries,
+        qfi=dict(config.qfi),
+        untimed=_COPIED_LATE if late else None,
+    )
 
 
 def passed_on_the_way(testbed: Testbed, tx: str, rx: str) -> tuple[str, ...]:

@@ -95,8 +95,9 @@ def observed(
     there = flow.through if measurement.direction == "uplink" else flow.through[::-1]
     for point in there:
         mine = rows["point"] == numbers[point.port]
-        source, words, times = _times(rows[mine], point, flow, clock_map)
-        passed["time_ns"][mine] = times
+        source, words = NOT_MEASURED, point.untimed or ""
+        if point.untimed is None:
+            source, words, passed["time_ns"][mine] = _times(rows[mine], point, flow, clock_map)
         report = reports[point.name]
         visit = Visit(
             name=point.name,

@@ -17,12 +17,14 @@ class Point:
 
     `carries` says whether frames are seen there as they are, user packets inside GTP-U, or packets
     inside any other tunnel that is in the clear, and `qfi` which QoS flow identifier a 5QI has in
-    those of GTP-U.
+    those of GTP-U. `untimed` says why frames reach the port at other times than they pass the
+    point, where they do: then only that they pass is known.
     """
 
     port: Port
     carries: Literal["frames", "gtpu", "tunnel"] = "frames"
     qfi: Mapping[int, int] = field(default_factory=dict)
+    untimed: str | None = None
 
     @property
     def name(self) -> str:
