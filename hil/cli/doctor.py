@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,9 +26,11 @@ from hil.lab import Lab, live_port
 from hil.lab.clock import evidence
 from hil.report.allure import find_tools
 from hil.samples.clock_evidence import ClockEvidence
-from hil.testbed import Testbed, load
+from hil.testbed import Route, Testbed, load
 from hil.testbed.clock import ClockConfig
 from hil.traffic.hardware import Capability, capability
+from hil.traffic.offloads import cure, merging, settings
+from hil.traffic.path_mtu import path_mtu
 from hil.traffic.ptp import ask
 from hil.verdict import ExitCode
 
@@ -145,6 +148,9 @@ def _bench(bench: Testbed) -> Iterator[Finding]:
             yield from _tried("health", partial(_health, lab))
         for name in bench.devices:
             yield from _tried(f"device {name}", partial(_device, lab, name))
+        for route in () if bench.world else chain.from_iterable(bench.paths.values()):
+            what = f"path {route.source} - {route.to}"
+            yield from _tried(what, partial(_route, bench, route))
     finally:
         lab.close(abnormal=False)
 
@@ -226,7 +232,41 @@ def _port(bench: Testbed, name: str) -> Iterator[Finding]:
         f"{found.interface}: {found.kind}, {found.mac.hex(':') or 'no MAC'}, MTU {found.mtu}",
         "",
     )
+    if found.nat:
+        yield Finding(
+            f"port {name}", "note", "behind a NAT: its downlink is opened from it, and kept open"
+        )
+    if found.host is not None:
+        return
+    if words := merging(found):
+        told = f"merges datagrams ({', '.join(words)}), so no flow over UDP can be received"
+        yield Finding(f"port {name}", "bad", told, cure(found, words))
+    elif settings(found).get("rx-gro"):
+        told = "GRO is on: it merges no probe, but stamps of a burst may be taken together"
+        yield Finding(f"port {name}", "note", told, cure(found, ["gro"]))
     yield stamps(name, capability(found.interface, found.namespace))
+
+
+def _route(bench: Testbed, route: Route) -> Iterator[Finding]:
+    """How large a packet comes through, each way: a few packets are sent to find out."""
+    for near, far in ((route.source, route.to), (route.to, route.source)):
+        tx, rx = live_port(bench, near), live_port(bench, far)
+        if tx.host or rx.host or not (tx.addresses and rx.addresses):
+            continue  # found by a run only, or a bench of frames alone
+        found = path_mtu(tx, rx, bench.launcher)
+        what, limits = f"path {near} -> {far}", "; ".join(found.limits)
+        if found.size is None:
+            told = f"no packet came through{f' ({limits})' if limits else ''}"
+            advice = "is the device attached, are the gateways of both ports right?"
+            yield Finding(what, "bad", told, advice)
+            continue
+        told = f"packets of up to {found.size} B come through"
+        smaller = found.size < min(tx.mtu, rx.mtu)
+        if not smaller:
+            yield Finding(what, "good", told)
+            continue
+        advice = "a flow of larger ones is refused: keep the sizes of the profile below"
+        yield Finding(what, "note", f"{told} ({limits})", advice)
 
 
 def stamps(name: str, card: Capability) -> Finding:

@@ -113,6 +113,22 @@ def run(
     return measurements
 
 
+class PacketTooBig(UsageError):
+    """A packet does not fit the path: `by` is the router that says so, `mtu` what it has room for.
+
+    `mtu` is None where it does not state it.
+    """
+
+    def __init__(self, flow: Flow, size: int, by: str, mtu: int | None) -> None:
+        self.by, self.mtu = by, mtu
+        self.most = f"at most {mtu} B" if mtu else "less"
+        super().__init__(
+            f"flow {flow.name}: a packet of {size} B does not fit the path from {flow.tx.name} to "
+            f"{flow.rx.name}: {by} lets through {self.most} (ICMP, packet too big); give a smaller "
+            f"size"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
     """What all flows of a run have in common. `begin` returns when all of them may start."""
@@ -353,12 +369,7 @@ class _Session:
         """
         for flow, made in zip(self.flows, self.orders.compiled, strict=True):
             if flow.tx.name == said["port"] and made.sent_to == said["udp_port"]:
-                most = f"{said['mtu']} B" if said["mtu"] else "less"
-                raise UsageError(
-                    f"flow {flow.name}: a packet of {max(made.templates)} B does not fit the path "
-                    f"from {flow.tx.name} to {flow.rx.name}: {said['by']} lets through at most "
-                    f"{most} (ICMP, packet too big); give a smaller size"
-                )
+                raise PacketTooBig(flow, max(made.templates), said["by"], said["mtu"])
 
     def _take_sent(self, *, everything: bool) -> None:
         """Take the sent rows that have their stamps, or had time enough to get them."""

@@ -28,6 +28,7 @@ from hil.traffic.exchange import RowRing, capacity_for, save_array
 from hil.traffic.flow import Flow
 from hil.traffic.linux import inside, own_address
 from hil.traffic.observation import observer_orders, points_of
+from hil.traffic.offloads import refuse_merging
 from hil.traffic.point import CANARY_BYTES
 from hil.traffic.port import Address, Port
 from hil.traffic.schedule import Schedule, write_plan
@@ -99,6 +100,9 @@ def write_orders(
 
     Raises: UsageError where a flow does not fit its ports; RigError where a next hop is silent.
     """
+    for port in dict.fromkeys(flow.rx for flow in flows if flow.layer == "udp"):
+        if port.host is None:
+            refuse_merging(port)
     udp = _udp_ports(flows)
     canary = secrets.token_bytes(CANARY_BYTES)
     compiled = tuple(

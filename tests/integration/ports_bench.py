@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
+from pyroute2.ethtool import Ethtool
 from pyroute2.nftables.main import NFTables
 from traffic_bench import MILLISECOND, _tun, make_bench, shown  # type: ignore[import-not-found]
 
@@ -325,6 +326,58 @@ def _carry(tun: int, space: str, own: str, other: str) -> None:
         threading.Thread(target=way, daemon=True).start()
 
 
+def merging(order: Mapping[str, Any]) -> Any:
+    """A port whose kernel would merge datagrams, and what is said of it; then without that."""
+    make_router()
+    one = flow(
+        "merged",
+        port("tx/e0", None, "10.9.0.254"),
+        port("rx/e1", "10.10.0.2/24"),
+        order["count"],
+    )
+    said: list[str] = []
+    for name in ("rx-gro-list", "rx-udp-gro-forwarding"):
+        _feature("rx", "e1", {"rx-gro": True, name: True})
+        said.append(refused([one]))
+        _feature("rx", "e1", {name: False})
+    return {"said": said, "without": measured([one])}
+
+
+def _feature(space: str, interface: str, wanted: Mapping[str, bool]) -> None:
+    with inside(space), Ethtool() as ethtool:
+        known = ethtool.get_features(interface)
+        for name, value in wanted.items():
+            known.features[name].enable = value
+        ethtool.set_features(interface, known)
+
+
+def doctor(order: Mapping[str, Any]) -> Any:
+    """What `hil doctor` finds at the ports and on the path of a bench with a narrow link."""
+    from hil.cli.doctor import _bench
+    from hil.drivers.registry import Registry
+    from hil.testbed import load
+
+    make_router(mtu=1300)
+    _feature("rx", "e1", {"rx-gro": True, "rx-gro-list": True})
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "bench.yaml"
+        file.write_text(
+            "schema: 1\nname: bench\nports:\n"
+            "  lan: {interface: tx/e0, side: device, address: 10.9.0.1/24, gateway: 10.9.0.254}\n"
+            "  mec: {interface: rx/e1, side: edge, address: 10.10.0.2/24, gateway: 10.10.0.254}\n"
+            "  six: {interface: tx/d0, side: device, address: 10.8.0.1/24, nat: true}\n"
+            "paths: {device-edge: [{from: lan, to: mec}]}\n"
+        )
+        bench = load(str(file), Registry())
+        before = list(_bench(bench))
+        _feature("rx", "e1", {"rx-gro-list": False})
+        after = list(_bench(bench))
+    return [
+        [[each.what, each.grade, each.found, each.cure] for each in found]
+        for found in (before, after)
+    ]
+
+
 def nat(order: Mapping[str, Any]) -> Any:
     """A Linux router that hides what is behind it, as a CPE does: uplink, downlink and both."""
     count = order["count"]
@@ -374,6 +427,8 @@ def _masquerade(version: int) -> None:
 
 SCENARIOS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "neighbours": neighbours,
+    "doctor": doctor,
+    "merging": merging,
     "nat": nat,
     "relayed": relayed,
     "routed": routed,

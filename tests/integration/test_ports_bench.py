@@ -74,7 +74,9 @@ def test_a_packet_too_big_for_the_path_is_refused_before_the_first_that_counts()
     for said, name, router in zip(
         seen["said"], ("four", "six"), ("10.9.0.254", "2001:db8:9::fe"), strict=True
     ):
-        assert said.startswith(f"UsageError: flow {name}: a packet of 1400 B does not fit the path")
+        assert said.startswith(
+            f"PacketTooBig: flow {name}: a packet of 1400 B does not fit the path"
+        )
         assert f"{router} lets through at most 1300 B" in said
     for measured in seen["fits"]:
         exact(measured)
@@ -116,3 +118,28 @@ def test_probes_in_a_tunnel_are_counted_inside_and_the_same_ones_outside() -> No
         # Seen once each in the middle, at a time between those of both ends.
         assert measured["outside"] == [[COUNT, COUNT, COUNT]], measured["flow"]
     assert [each["conditions"]["ports"]["tx"]["kind"] for each in seen[:2]] == ["raw-ip"] * 2
+
+
+def test_a_port_that_merges_datagrams_is_refused_with_the_command_that_ends_it() -> None:
+    seen = on_bench("merging")
+    for said, name in zip(seen["said"], ("rx-gro-list", "rx-udp-gro-forwarding"), strict=True):
+        assert said.startswith("UsageError: port rx/e1 merges datagrams")
+        assert f"`ip netns exec rx ethtool -K e1 {name} off`" in said
+    exact(seen["without"][0])
+
+
+def test_doctor_says_what_each_port_and_path_takes_and_what_is_in_the_way() -> None:
+    before, after = (
+        {(what, grade): f"{found}: {cure}" for what, grade, found, cure in findings}
+        for findings in on_bench("doctor")
+    )
+    assert "ethtool -K e1 rx-gro-list off" in before["port mec", "bad"]
+    assert ("path lan - mec", "bad") in before
+    assert "MTU 1500" in after["port mec", "good"]
+    assert "ethtool -K e1 gro off" in after["port mec", "note"]
+    assert "behind a NAT" in after["port six", "note"]
+    up = after["path lan -> mec", "note"]
+    assert "up to 1300 B come through (10.9.0.254: at most 1300 B)" in up
+    # The other way the narrow link is the first one: it drops what is too big and says nothing.
+    down = after["path mec -> lan", "note"]
+    assert "up to 1280 B come through (1500 B vanish without a word)" in down
