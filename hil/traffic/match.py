@@ -47,6 +47,7 @@ from hil.traffic.schedule import Offsets
 from hil.wire import ip, probe
 from hil.wire.trailer import LATE_IN, Format, Reading
 
+_AT_ONCE: Final = 1 << 16  # bytes compared at once: more would not stay in the cache
 _AGREE: Final = 32  # of the 40 bytes of a probe
 _RUN_WRONG: Final = 4  # of the 8 bytes of a run id
 _RUN_AT: Final = slice(8, 16)
@@ -245,17 +246,11 @@ class Matcher:
             shape = expected.shapes.get(length)
             if shape is None or length > batch.payload.shape[1]:
                 continue
-            these = lengths == length
-            frames = batch.payload[rows[these], :length]
-            differences = (frames != shape.payload) & shape.fixed
-            version, pending = expected.datagram, _of(batch.pending, rows[these])
-            if version is not None and pending.any():
-                differences[pending, ip.checksum_at(version)] = False
-            different = differences.any(axis=1)
-            if expected.routed and version is not None:
-                different |= ~ip.headers_right(frames, version)
-                different |= ~(pending | ip.datagrams_right(frames, version))
-            changed[these] = different
+            these = np.flatnonzero(lengths == length)
+            some = max(1, _AT_ONCE // length)
+            for start in range(0, len(these), some):
+                few = these[start : start + some]
+                changed[few] = _different(batch, rows[few], shape, expected)
         return changed
 
     def _damaged(self, frame: NDArray[np.uint8], length: int) -> tuple[int, int, bool] | None:
@@ -309,6 +304,22 @@ class Matcher:
                 length, shape = next(iter(expected.shapes.items()))
                 sizes[flows == flow] += shape.size - length
         return sizes
+
+
+def _different(
+    batch: Batch, rows: NDArray[np.intp], shape: Shape, expected: Expected
+) -> NDArray[np.bool_]:
+    """Which of `rows`, frames as long as `shape`, have another byte where none may change."""
+    frames = batch.payload[rows, : len(shape.payload)]
+    differences = (frames != shape.payload) & shape.fixed
+    version, pending = expected.datagram, _of(batch.pending, rows)
+    if version is not None and pending.any():
+        differences[pending, ip.checksum_at(version)] = False
+    different: NDArray[np.bool_] = differences.any(axis=1)
+    if expected.routed and version is not None:
+        different |= ~ip.headers_right(frames, version)
+        different |= ~(pending | ip.datagrams_right(frames, version))
+    return different
 
 
 def _note_trailers(rows: Table, reading: Reading, keep: NDArray[np.bool_]) -> None:

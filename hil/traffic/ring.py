@@ -7,6 +7,7 @@ of the reader: the kernel fills slots whether or not anybody looks
 
 from __future__ import annotations
 
+import math
 import mmap
 import socket
 import struct
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from hil.samples.table import NOT_TAKEN
 from hil.traffic import linux
 
-_BLOCK: Final = 1 << 17
+_BLOCK: Final = 1 << 17  # bytes, about, that the kernel allocates at once
+_ALIGNED: Final = 64  # bytes of a cache line; a multiple of TPACKET_ALIGNMENT
+_LEAST: Final = 512
 _HEADROOM: Final = 96  # struct tpacket2_hdr, sockaddr_ll, alignment and a link header
 _WORDS: Final = 8  # of struct tpacket2_hdr: status, len, snaplen, mac|net, sec, nsec, vlan, padding
 _LIMIT: Final = 64 << 20
@@ -65,17 +68,23 @@ class ReceiveRing:
         number of frames to hold. Stamps are not reliable for the first 50 ms: the kernel arms
         them by a work queue.
         """
-        slot = 1 << (widest + _HEADROOM - 1).bit_length()
-        count = 1 << (max(slots, _BLOCK // slot) - 1).bit_length()
+        # Slots no longer than need be: what the kernel writes for each stays in the cache longer.
+        aligned = _ALIGNED if widest + _HEADROOM <= mmap.PAGESIZE else mmap.PAGESIZE
+        slot = -(-(widest + _HEADROOM) // aligned) * aligned
+        count = 1 << (max(slots, _LEAST) - 1).bit_length()
         while count * slot > _LIMIT:
             count //= 2
+        # Of a block, whole pages, slots must fill all, so that each lies a slot behind the last.
+        block = math.lcm(slot, mmap.PAGESIZE)
+        while block < _BLOCK and block * 2 <= count * slot:
+            block *= 2
         self.slots = count
         sock = linux.packet_socket(interface)
         try:
             linux.attach_filter(sock, linux.DROP_ALL)
             sock.setsockopt(linux.SOL_PACKET, linux.PACKET_VERSION, linux.TPACKET_V2)
             sock.setsockopt(linux.SOL_PACKET, linux.PACKET_IGNORE_OUTGOING, 1)
-            request = struct.pack("IIII", _BLOCK, slot * count // _BLOCK, slot, count)
+            request = struct.pack("IIII", block, slot * count // block, slot, count)
             sock.setsockopt(linux.SOL_PACKET, linux.PACKET_RX_RING, request)
             flags = linux.SOF_RX_SOFTWARE | linux.SOF_SOFTWARE
             sock.setsockopt(socket.SOL_SOCKET, linux.SO_TIMESTAMPING, flags)

@@ -88,8 +88,14 @@ def encode(
 
 def _sum(rows: Rows) -> NDArray[np.uint32]:
     """The sum of the 16-bit words of each row modulo 65535: 0 stands for one's complement zero."""
-    words = np.ascontiguousarray(rows[:, :SIZE]).view(">u2")
-    return np.asarray(words.sum(axis=1, dtype=np.uint32) % np.uint32(0xFFFF))
+    # 2^16 is 1 modulo 65535, so wider words have the same sum; swapping the bytes of every word
+    # swaps those of the sum (RFC 1071, 2).
+    words = np.ascontiguousarray(rows[:, :SIZE]).view("<u4").T
+    total = words[0].astype(np.uint64)
+    for each in words[1:]:
+        total += each
+    swapped = (total % np.uint64(0xFFFF)).astype(np.uint32)
+    return np.asarray((swapped >> np.uint32(8)) | ((swapped & np.uint32(0xFF)) << np.uint32(8)))
 
 
 def decode(rows: Rows) -> NDArray[Any]:
