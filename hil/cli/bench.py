@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from hil.errors import UsageError
-from hil.lab import benchmark, contest, standard
+from hil.lab import benchmark, contest, rates, standard
+from hil.lab.row import Row
+from hil.lab.row import as_json as row_as_json
 from hil.verdict import ExitCode
 from hil.virtual import stage
 
 #: What can be measured, each in a minute or so.
-PARTS: Final = {"rates": benchmark.rows, "contest": contest.rows}
+PARTS: Final = {"rates": rates.rows, "times": benchmark.rows, "contest": contest.rows}
 
 _WORDS = {True: "met", False: "NOT MET", None: "not decided"}
 
@@ -39,7 +41,7 @@ def bench(part: str = "rates", *, as_json: bool) -> int:
         argv = stage.command(standard.NAMESPACES, words)
         os.execv(argv[0], argv)
     console = Console(stderr=True, highlight=False)
-    rows: list[benchmark.Row] = []
+    rows: list[Row] = []
     for row in PARTS[part]():
         rows.append(row)
         console.print(f"{row.what}: {_figure(row.ours, row.unit)}", markup=False)
@@ -49,13 +51,13 @@ def bench(part: str = "rates", *, as_json: bool) -> int:
             "processors": os.cpu_count(),
             "python": platform.python_version(),
         }
-        print(json.dumps({"host": host, "rows": [benchmark.as_json(row) for row in rows]}))
+        print(json.dumps({"host": host, "rows": [row_as_json(row) for row in rows]}))
     else:
         _show(rows)
     return ExitCode.RIG if any(row.ours is None for row in rows) else ExitCode.OK
 
 
-def _show(rows: list[benchmark.Row]) -> None:
+def _show(rows: list[Row]) -> None:
     table = Table(box=None, pad_edge=False, header_style="")
     for title in ("what", "hil", "others", "bar", ""):
         table.add_column(title, overflow="fold")

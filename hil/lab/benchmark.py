@@ -1,113 +1,57 @@
-"""The instrument beside other people's tools, on the same links in the same minute.
+"""Pacing, round trips and start beside other people's tools, on the same links in the same minute.
 
-Needs a stage with `standard.NAMESPACES`. A row holds the figure of `hil`, those of its peers, and
-whether the bar is met: None where a peer that the bar is made of did not run.
+Needs a stage with `standard.NAMESPACES`.
 """
 
 from __future__ import annotations
 
-import select
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.errors import HilError
+from hil.errors import RigError
 from hil.lab import floors, peers, standard
+from hil.lab.row import Row, every, guarded, in_turn, under
 from hil.samples.measurement import Measurement
 from hil.samples.table import taken
 from hil.stats import quantile
-from hil.traffic import Flow, Port, linux, periodic, resolve_port, round_trip, run
-from hil.traffic.linux import inside
-from hil.traffic.ring import ReceiveRing
+from hil.traffic import Flow, Port, periodic, resolve_port, round_trip, run
+from hil.traffic.sender import SPIN_NS, SPIN_REAL_TIME_NS
 from hil.virtual import stage
-from hil.wire import probe
 
 _FAR: Final = "10.99.1.2"
 _ECHO_PORT: Final = 7
 _SECONDS: Final = 3
 _MILLISECOND: Final = 1_000_000
-_OURS: Final = 60_000  # frames of ours at full rate
-_TRAFGEN: Final = 400_000
-_SCAPY: Final = 3_000
 _MOST_OFF_NS: Final = 5_000
-_FLOOD: Final = 1_000_000
-_SLOTS: Final = 1 << 17
-_ARMING_S: Final = 0.06  # the kernel switches receive stamps on by a work queue
-_LOOK_S: Final = 0.01
-_OUR_FRAMES: Final = (
-    (linux.BPF_LD_HALF, 0, 0, 12),
-    (linux.BPF_JEQ, 0, 1, probe.ETHERTYPE),
-    (linux.BPF_RET, 0, 0, linux.KEEP_ALL),
-    *linux.DROP_ALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: `ours` in `unit`, None where it could not be taken (`notes` say why).
-
-    `peers` are figures of other tools in the same unit; a text says why there is none.
-    """
-
-    what: str
-    unit: str
-    bar: str
-    ours: float | None
-    met: bool | None
-    peers: Mapping[str, float | str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+_PACED_S: Final = 2
+_ROUNDS: Final = 3
+_IMPORT_S: Final = 0.10
+_HELP_S: Final = 0.4
+_STARTS: Final = 8
 
 
 def rows() -> Iterator[Row]:
     """Every row, measured when it is asked for."""
     stage.veth(("near", "v0"), ("far", "v1"), 1)
     tx, rx = resolve_port("v0", "near"), resolve_port("v1", "far")
-    for wire in (64, 1518):
-        yield from _guarded(f"frames/s, {wire} B", partial(_rates, tx, rx, wire - 4))
-    yield from _guarded("frames of a flood received", partial(_received, tx, rx))
     for kilohertz in (1, 10):
-        yield from _guarded(
+        yield from guarded(
             f"pacing, {kilohertz} kHz",
             partial(_pacing, tx, rx, _MILLISECOND // kilohertz),
         )
-    yield from _guarded("round trip", partial(_round_trip, tx, rx))
-    yield from _guarded("two stamps", partial(_two_stamps, tx, rx))
-    yield from _guarded("token bucket", _token_bucket)
-
-
-def _guarded(what: str, measure: Callable[[], list[Row]]) -> Iterator[Row]:
-    """The rows of one measurement; one row that says why where it failed."""
-    try:
-        yield from measure()
-    except HilError as error:
-        yield Row(what, "", "", None, False, notes=(str(error),))
-
-
-def _peer(measure: Callable[[], float]) -> float | str:
-    try:
-        return measure()
-    except HilError as error:
-        return str(error)
-
-
-def _over(ours: float, peer: float | str, least: float) -> bool | None:
-    """Whether ours is at least `least` times the peer's; None without a peer."""
-    return None if isinstance(peer, str) else ours >= least * peer
-
-
-def _all(*met: bool | None) -> bool | None:
-    """False where one is False, else None where one is not known."""
-    if False in met:
-        return False
-    return None if None in met else True
+    yield from guarded("round trip", partial(_round_trip, tx, rx))
+    yield from guarded("two stamps", partial(_two_stamps, tx, rx))
+    yield from guarded("token bucket", _token_bucket)
+    yield from guarded("starting", _starting)
 
 
 def _measured(flow: Flow) -> Measurement:
@@ -124,97 +68,6 @@ def _flow(tx: Port, rx: Port, count: int, interval_ns: int, size: int) -> Flow:
         planned=periodic(count, interval_ns, size),
         interval_ns=interval_ns or None,
     )
-
-
-def _rates(tx: Port, rx: Port, size: int) -> list[Row]:
-    """Frames a second at full rate, sent with every stamp, received without loss."""
-    flow = _flow(tx, rx, _OURS, 0, size)
-    ours = peers.received_rate(rx, lambda: _measured(flow))
-    found: dict[str, float | str] = {
-        "trafgen": _peer(
-            lambda: peers.received_rate(rx, lambda: peers.trafgen(tx, rx, size, _TRAFGEN))
-        ),
-        "Scapy sendp": _peer(lambda: peers.scapy_rate(tx, rx, size, _SCAPY)),
-    }
-    return [
-        Row(
-            f"frames sent, {size + 4} B",
-            "1/s",
-            "1.0 x trafgen, 100 x Scapy sendp",
-            ours,
-            _all(_over(ours, found["trafgen"], 1.0), _over(ours, found["Scapy sendp"], 100.0)),
-            found,
-        )
-    ]
-
-
-def _received(tx: Port, rx: Port) -> list[Row]:
-    """What the receiver's ring takes, with valid stamps, of a flood that trafgen sends."""
-    flood = partial(peers.trafgen, tx, rx, 60, _FLOOD)
-    seen: list[tuple[int, int]] = []
-    rate = peers.received_rate(rx, lambda: seen.append(_ringed(rx, flood)))
-    ((taken_in, unstamped),) = seen
-
-    notes = [_share("hil", taken_in, rate) + f", {unstamped:,} without a stamp"]
-
-    def tcpdump() -> float:
-        count: list[int] = []
-        speed = peers.received_rate(rx, lambda: count.append(peers.tcpdump_captured(rx, flood)))
-        notes.append(_share("tcpdump", count[0], speed))
-        return speed * count[0] / _FLOOD
-
-    ours, peer = rate * taken_in / _FLOOD, _peer(tcpdump)
-    return [
-        Row(
-            "frames of a flood received with a stamp, 64 B",
-            "1/s",
-            "300,000/s and no less than tcpdump; every stamp valid",
-            ours,
-            _all(ours >= 300_000 and not unstamped, _over(ours, peer, 1.0)),
-            {"tcpdump": peer},
-            tuple(notes),
-        )
-    ]
-
-
-def _share(who: str, frames: int, rate: float) -> str:
-    return f"{who} took {frames:,} of {_FLOOD:,} frames that came at {rate:,.0f}/s"
-
-
-def _ringed(port: Port, send: Callable[[], object]) -> tuple[int, int]:
-    """Frames that a ring of 32 MiB took while `send` ran, and how many had no stamp."""
-    with inside(port.namespace):
-        ring = ReceiveRing(port.interface, _OUR_FRAMES, 64, _SLOTS)
-    over = threading.Event()
-    faults: list[HilError] = []
-
-    def offer() -> None:
-        try:
-            send()
-        except HilError as error:
-            faults.append(error)
-        finally:
-            over.set()
-
-    frames = unstamped = 0
-    sender = threading.Thread(target=offer)
-    with ring.sock:
-        time.sleep(_ARMING_S)
-        sender.start()
-        while True:
-            last = over.is_set()
-            batch = ring.take()
-            if batch is not None:
-                frames += len(batch.lengths)
-                unstamped += int((~taken(batch.kernel_ns)).sum())
-            elif last:
-                break
-            else:
-                select.select([ring.sock], [], [], _LOOK_S)
-    sender.join()
-    if faults:
-        raise faults[0]
-    return frames, unstamped
 
 
 def off_grid_ns(times_ns: NDArray[np.int64], interval_ns: int) -> tuple[float, int]:
@@ -234,46 +87,69 @@ def off_grid_ns(times_ns: NDArray[np.int64], interval_ns: int) -> tuple[float, i
 
 def _pacing(tx: Port, rx: Port, interval_ns: int) -> list[Row]:
     """How far from its grid a packet reaches the far port, by the kernel's stamps there."""
-    count = _SECONDS * 10**9 // interval_ns
-    measured = _measured(_flow(tx, rx, count, interval_ns, 128))
-    came = measured.samples["rx_kernel_ns"]
-    ours, _ = off_grid_ns(came[taken(came)], interval_ns)
-    skipped = count - measured.counts.received
-    notes = [f"{skipped} of our {count:,} slots skipped"]
+    count = _PACED_S * 10**9 // interval_ns
+    skipped: list[int] = []
+    empty: dict[str, list[int]] = {"C": [], "irtt": []}
 
-    def irtt() -> float:
-        times = peers.irtt_times(tx, rx, _FAR, interval_ns, _SECONDS)
-        median, empty = off_grid_ns(times, interval_ns)
-        notes.append(f"irtt left {empty:,} slots empty")
+    def ours() -> float:
+        measured = _measured(_flow(tx, rx, count, interval_ns, 128))
+        came = measured.samples["rx_kernel_ns"]
+        skipped.append(count - measured.counts.received)
+        return off_grid_ns(came[taken(came)], interval_ns)[0]
+
+    def other(name: str, times: Callable[[], NDArray[np.int64]]) -> float:
+        median, gaps = off_grid_ns(times(), interval_ns)
+        empty[name].append(gaps)
         return median
 
-    peer = _peer(irtt)
-    best = None if isinstance(peer, str) else ours <= peer
+    in_c = partial(peers.paced_times, tx, rx, 128, count, interval_ns, (SPIN_REAL_TIME_NS, SPIN_NS))
+    irtt = partial(peers.irtt_times, tx, rx, _FAR, interval_ns, _PACED_S)
+    mine, found = in_turn(
+        ours,
+        {"C": partial(other, "C", in_c), "irtt --timer=busy": partial(other, "irtt", irtt)},
+        _ROUNDS,
+    )
+    notes = [f"{sum(skipped)} of our {count * len(skipped):,} slots skipped"]
+    notes += [f"{name} left {sum(gaps):,} slots empty" for name, gaps in empty.items() if gaps]
+    notes += [
+        f"{mine / peer:.2f} x {name}" for name, peer in found.items() if not isinstance(peer, str)
+    ]
     return [
         Row(
             f"pacing error, {10**9 // interval_ns:,} Hz, median",
             "ns",
-            "5 us, and no worse than irtt --timer=busy; no slot skipped",
-            ours,
-            _all(ours <= _MOST_OFF_NS and skipped == 0, best),
-            {"irtt --timer=busy": peer},
+            "5 us, 1.5 x a sender in C, no worse than irtt --timer=busy; no slot skipped",
+            mine,
+            every(
+                mine <= _MOST_OFF_NS and not any(skipped),
+                under(mine, found["C"], 1.5),
+                under(mine, found["irtt --timer=busy"], 1.0),
+            ),
+            found,
             tuple(notes),
         )
     ]
 
 
 def _round_trip(tx: Port, rx: Port) -> list[Row]:
-    with round_trip.server("far", _FAR, _ECHO_PORT):
-        trips = round_trip.measure("near", _FAR, _ECHO_PORT, 1000 * _SECONDS, _MILLISECOND)
-    ours = float(np.median(trips))
-    found: dict[str, float | str] = {
-        "sockperf": _peer(lambda: peers.sockperf_round_trip(tx, rx, _FAR, 1000, _SECONDS)),
-        "irtt": _peer(lambda: peers.irtt_round_trip(tx, rx, _FAR, _MILLISECOND, _SECONDS)),
-    }
-    best = found["sockperf"]
-    met = None if isinstance(best, str) else ours <= best
+    """From user space to user space and back, by processes that sleep until a datagram comes."""
+
+    def ours() -> float:
+        with round_trip.server("far", _FAR, _ECHO_PORT):
+            trips = round_trip.measure("near", _FAR, _ECHO_PORT, 1000 * _PACED_S, _MILLISECOND)
+        return float(np.median(trips))
+
+    mine, found = in_turn(
+        ours,
+        {
+            "sockperf": partial(peers.sockperf_round_trip, tx, rx, _FAR, 1000, _PACED_S),
+            "irtt": partial(peers.irtt_round_trip, tx, rx, _FAR, _MILLISECOND, _PACED_S),
+        },
+        _ROUNDS,
+    )
+    met = under(mine, found["sockperf"], 1.0)
     words = "round trip of two processes, 1,000 Hz, median"
-    return [Row(words, "ns", "no worse than sockperf", ours, met, found)]
+    return [Row(words, "ns", "no worse than sockperf", mine, met, found)]
 
 
 def _two_stamps(tx: Port, rx: Port) -> list[Row]:
@@ -308,14 +184,30 @@ def _token_bucket() -> list[Row]:
     ]
 
 
-def as_json(row: Row) -> dict[str, Any]:
-    """One row as JSON values; a peer without a figure is its reason."""
-    return {
-        "what": row.what,
-        "unit": row.unit,
-        "ours": row.ours,
-        "peers": dict(row.peers),
-        "bar": row.bar,
-        "met": row.met,
-        "notes": list(row.notes),
-    }
+def _starting() -> list[Row]:
+    """How long it takes until `hil` is there, beside the bare interpreter."""
+    bare = _median_s([sys.executable, "-c", "pass"])
+    loaded = _median_s([sys.executable, "-c", "import hil"])
+    helped = _median_s([sys.executable, "-m", "hil", "--help"])
+    return [
+        Row(
+            "import hil, over the bare interpreter",
+            "ms",
+            "100 ms",
+            (loaded - bare) * 1e3,
+            loaded - bare < _IMPORT_S,
+        ),
+        Row("hil --help", "ms", "400 ms", helped * 1e3, helped < _HELP_S),
+    ]
+
+
+def _median_s(words: list[str]) -> float:
+    """How long a command takes, the median of some times, the first left out."""
+    spans: list[float] = []
+    for _ in range(_STARTS):
+        start = time.monotonic()
+        done = subprocess.run(words, capture_output=True, check=False)
+        spans.append(time.monotonic() - start)
+        if done.returncode:
+            raise RigError(f"{' '.join(words)} failed: {done.stderr.decode()[-200:]}")
+    return float(np.median(spans[1:]))

@@ -1,7 +1,7 @@
 """Who counts right: the instrument and other tools, each through the same relay with the same list.
 
 And whose delays are right: every packet's delay against the kernel's stamps that the relay itself
-took of it. Needs a stage with `relayed.NAMESPACES`. Rows are those of `hil.lab.benchmark`.
+took of it. Needs a stage with `relayed.NAMESPACES`. Rows are those of `hil.lab.row`.
 
 What is compared for a delay: ours is the receiving port's kernel stamp less that of the sending
 port, the truth is the relay's stamp of sending less its stamp of receipt. Between the two pairs of
@@ -24,7 +24,6 @@ from typing import Final
 import numpy as np
 
 from hil.errors import HilError
-from hil.lab.benchmark import Row
 from hil.lab.contestants import (
     IPERF3,
     SOCKPERF,
@@ -39,6 +38,7 @@ from hil.lab.contestants import (
     read_ours,
 )
 from hil.lab.relayed import Relayed, build, relaying
+from hil.lab.row import Row
 from hil.samples.table import NOT_TAKEN, difference_ns, taken
 from hil.stats import quantile
 from hil.traffic import Port

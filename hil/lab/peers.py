@@ -36,6 +36,8 @@ PACKAGES: Final = {
     "sockperf": "sockperf",
     "iperf3": "iperf3",
     "tcpdump": "tcpdump",
+    "dumpcap": "wireshark-common",
+    "cc": "gcc",
 }
 
 _LONGEST_S: Final = 20
@@ -44,6 +46,8 @@ _LOOK_S: Final = 0.002
 _IRTT_SIZE: Final = 200
 _IRTT_PORT: Final = 2112
 _SOCKPERF_PORT: Final = 11111
+_FLUSH_S: Final = 0.3  # dumpcap takes blocks of its ring when they are full or this old
+_REFERENCE: Final = Path(__file__).parents[2] / "bench" / "pace.c"
 _NANO_PCAP: Final = 0xA1B23C4D
 
 
@@ -180,13 +184,63 @@ def trafgen(tx: Port, rx: Port, size: int, count: int) -> None:
         _finish(tx.namespace or "", words)
 
 
-def tcpdump_captured(rx: Port, send: Callable[[], object]) -> int:
-    """How many frames of our EtherType tcpdump captures on `rx` while `send` runs."""
+def dumpcap_captured(rx: Port, send: Callable[[], object]) -> int:
+    """How many frames of our EtherType dumpcap captures on `rx` while `send` runs."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        capture = Path(directory) / "flood.pcap"
-        with _capturing(rx, f"ether proto {probe.ETHERTYPE:#x}", capture):
+        words = [installed("dumpcap"), "-q", "-i", rx.interface, "-B", "64", "-s", "96"]
+        words += ["-f", f"ether proto {probe.ETHERTYPE:#x}", "-w", f"{directory}/flood.pcapng"]
+        process = subprocess.Popen(
+            within(rx.namespace or "", words), stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        try:
+            deadline = Deadline.after(_START_NS)
+            said = ""
+            while "File:" not in said:  # said once it captures
+                if not select.select([process.stderr], [], [], deadline.left_s)[0]:
+                    raise RigError("dumpcap does not capture: no word")
+                if not (line := process.stderr.readline()):
+                    raise RigError(f"dumpcap does not capture: {said.strip()}")
+                said = line
             send()
-        return int(pcap_times(capture.read_bytes()).size)
+            time.sleep(_FLUSH_S)
+        finally:
+            process.terminate()
+            rest = process.communicate()[1]
+    found = re.search(r"Packets captured: (\d+)", rest)
+    if found is None:
+        raise RigError(f"dumpcap did not say how many it captured: {rest.strip()[-200:]}")
+    return int(found[1])
+
+
+def paced_times(
+    tx: Port, rx: Port, size: int, count: int, interval_ns: int, spin_ns: tuple[int, int]
+) -> NDArray[np.int64]:
+    """When frames of the reference in C reached `rx`, by tcpdump, in nanoseconds.
+
+    It spins for the first of `spin_ns` with a real-time policy, where this process may have one
+    and spins little enough, and else for the second, as the sender of hil does.
+
+    Raises: NotInstalled without a compiler or the source.
+    """
+    if not _REFERENCE.is_file():
+        raise NotInstalled("NOT RUN: the source of the reference in C is not installed")
+    real_time = spin_ns[0] * 2 < interval_ns and may_be_real_time()
+    frame = rx.mac + tx.mac + probe.ETHERTYPE.to_bytes(2, "big") + bytes(size - 14)
+    with tempfile.TemporaryDirectory() as directory:
+        program, capture = Path(directory) / "pace", Path(directory) / "pace.pcap"
+        _finish(tx.namespace or "", [installed("cc"), "-O2", "-o", str(program), str(_REFERENCE)])
+        words = [str(program), tx.interface, frame.hex(), str(count), str(interval_ns)]
+        words += [str(spin_ns[0 if real_time else 1]), str(int(real_time))]
+        with _capturing(rx, f"ether proto {probe.ETHERTYPE:#x}", capture):
+            _finish(tx.namespace or "", words)
+        return pcap_times(capture.read_bytes())
+
+
+def may_be_real_time() -> bool:
+    """Whether a process started here may have a real-time policy."""
+    words = [sys.executable, "-c", "import os; os.sched_setscheduler(0, 1, os.sched_param(1))"]
+    return not subprocess.run(words, capture_output=True, check=False).returncode
 
 
 def scapy_rate(tx: Port, rx: Port, size: int, count: int) -> float:

@@ -34,8 +34,8 @@ from hil.traffic.schedule import SCHEDULE, Schedule, read_plan
 from hil.traffic.timestamps import PlainSocket, StampedSocket
 from hil.wire import probe
 
-_SPIN_NS: Final = 100_000  # before a slot, spun away instead of slept
-_SPIN_REAL_TIME_NS: Final = 40_000  # the same where a real-time policy wakes up sooner
+SPIN_NS: Final = 100_000  #: before a slot, spun away instead of slept
+SPIN_REAL_TIME_NS: Final = 40_000  #: the same where a real-time policy wakes up sooner
 _MOSTLY_ASLEEP: Final = 0.5  # share of time spent spinning, below which real time does no harm
 _AHEAD_NS: Final = 20_000_000  # of the schedule, whose frames are made at once,
 _LEAST: Final = 16  # but at least so many of them
@@ -119,9 +119,9 @@ class Sender:
             [dict(places) for places in orders["templates_of_flow"]],
         )
         self._warm_up: list[tuple[int, int, int]] = orders["warm_up"]
-        asleep = _busy_share(self._schedule, _SPIN_REAL_TIME_NS) < _MOSTLY_ASLEEP
+        asleep = _busy_share(self._schedule, SPIN_REAL_TIME_NS) < _MOSTLY_ASLEEP
         self._granted = linux.be_prompt(real_time=asleep)
-        self._spin_ns = _SPIN_REAL_TIME_NS if self._granted.get("sched_fifo") else _SPIN_NS
+        self._spin_ns = SPIN_REAL_TIME_NS if self._granted.get("sched_fifo") else SPIN_NS
         self._stop = False
         self._warm_up_sent = [0] * len(self._port_of_flow)
         self._failed: dict[str, int] = {}

@@ -72,7 +72,7 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
         ),
         (lambda: peers.irtt_round_trip(port, port, "::1", 1, 1), "irtt is not installed"),
         (lambda: peers.sockperf_round_trip(port, port, "::1", 1, 1), "sockperf is not installed"),
-        (lambda: peers.tcpdump_captured(port, lambda: None), "tcpdump is not installed"),
+        (lambda: peers.dumpcap_captured(port, lambda: None), "dumpcap is not installed"),
     ):
         with pytest.raises(peers.NotInstalled) as missing:
             measure()
