@@ -223,10 +223,15 @@ class Sender:
         intended = intended_ns + stretch["offset_ns"]
         self._write_rows(stretch, first, intended)
         self._frames.make(stretch, intended)
-        self._plan(start_ns + stretch["offset_ns"], self._port_of_flow[stretch["flow"]])
+        self._dues = start_ns + stretch["offset_ns"]
+        self._ports = self._port_of_flow[stretch["flow"]]
+        index, count = self._send_overdue(first), len(stretch)
+        if index == count:
+            return count
+        self._plan()
         dues, places, socks = self._dues.tolist(), self._places.tolist(), self._socks
         frame, monotonic, realtime = self._frames.frame, time.monotonic_ns, time.time_ns
-        users, index, count = self._sent.rows["tx_user_ns"], 0, len(stretch)
+        users = self._sent.rows["tx_user_ns"]
         while index < count:
             due, place, sock = dues[index], places[index], socks[index]
             if together := self._approach(index, first, due, sock):
@@ -250,12 +255,23 @@ class Sender:
             index += 1
         return index
 
-    def _plan(self, dues: NDArray[np.int64], ports: NDArray[np.int64]) -> None:
-        """When the packets of a stretch are due, by which port, and when several are overdue."""
-        ahead = _TOGETHER - 1
+    def _send_overdue(self, first: int) -> int:
+        """Send a stretch that is overdue as a whole, as unpaced load is; how many of it went."""
+        index, count = 0, len(self._dues)
+        while index < count and not self._stop:
+            if self._dues[-1] > (now := time.monotonic_ns()):
+                break
+            index += self._send_together(index, now, self._outlets[self._ports[index]].sock)
+            self._sent.written = first + index
+            self._glance()
+        return index
+
+    def _plan(self) -> None:
+        """For packets sent one by one: by which socket, and when several of them are overdue."""
+        ahead, dues, ports = _TOGETHER - 1, self._dues, self._ports
         several = np.full(len(dues), _NEVER)
         several[:-ahead] = np.where(ports[ahead:] == ports[:-ahead], dues[ahead:], _NEVER)
-        self._dues, self._ports, self._several = dues, ports, several.tolist()
+        self._several = several.tolist()
         self._socks = [self._outlets[port].sock for port in ports.tolist()]
 
     def _approach(self, index: int, first: int, due: int, sock: _Socket) -> int:
