@@ -29,7 +29,7 @@ test-peers: setup
 	@tools/peers
 
 bench: setup
-	@.venv/bin/hil bench
+	@.venv/bin/hil bench rates && .venv/bin/hil bench times
 
 validate-method: setup
 	@.venv/bin/hil validate-method

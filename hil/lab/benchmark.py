@@ -24,7 +24,7 @@ from hil.samples.measurement import Measurement
 from hil.samples.table import taken
 from hil.stats import quantile
 from hil.traffic import Flow, Port, periodic, resolve_port, round_trip, run
-from hil.traffic.sender import SPIN_NS, SPIN_REAL_TIME_NS
+from hil.traffic.sender import SPIN_NS
 from hil.virtual import stage
 
 _FAR: Final = "10.99.1.2"
@@ -102,7 +102,7 @@ def _pacing(tx: Port, rx: Port, interval_ns: int) -> list[Row]:
         empty[name].append(gaps)
         return median
 
-    in_c = partial(peers.paced_times, tx, rx, 128, count, interval_ns, (SPIN_REAL_TIME_NS, SPIN_NS))
+    in_c = partial(peers.paced_times, tx, rx, 128, count, interval_ns, SPIN_NS)
     irtt = partial(peers.irtt_times, tx, rx, _FAR, interval_ns, _PACED_S)
     mine, found = in_turn(
         ours,

@@ -214,24 +214,24 @@ def dumpcap_captured(rx: Port, send: Callable[[], object]) -> int:
 
 
 def paced_times(
-    tx: Port, rx: Port, size: int, count: int, interval_ns: int, spin_ns: tuple[int, int]
+    tx: Port, rx: Port, size: int, count: int, interval_ns: int, spin_ns: int
 ) -> NDArray[np.int64]:
     """When frames of the reference in C reached `rx`, by tcpdump, in nanoseconds.
 
-    It spins for the first of `spin_ns` with a real-time policy, where this process may have one
-    and spins little enough, and else for the second, as the sender of hil does.
+    It spins for `spin_ns` before each slot, with a real-time policy where this process may have one
+    and the spinning leaves half of the time, as the sender of hil does.
 
     Raises: NotInstalled without a compiler or the source.
     """
     if not _REFERENCE.is_file():
         raise NotInstalled("NOT RUN: the source of the reference in C is not installed")
-    real_time = spin_ns[0] * 2 < interval_ns and may_be_real_time()
+    real_time = spin_ns * 2 < interval_ns and may_be_real_time()
     frame = rx.mac + tx.mac + probe.ETHERTYPE.to_bytes(2, "big") + bytes(size - 14)
     with tempfile.TemporaryDirectory() as directory:
         program, capture = Path(directory) / "pace", Path(directory) / "pace.pcap"
         _finish(tx.namespace or "", [installed("cc"), "-O2", "-o", str(program), str(_REFERENCE)])
         words = [str(program), tx.interface, frame.hex(), str(count), str(interval_ns)]
-        words += [str(spin_ns[0 if real_time else 1]), str(int(real_time))]
+        words += [str(spin_ns), str(int(real_time))]
         with _capturing(rx, f"ether proto {probe.ETHERTYPE:#x}", capture):
             _finish(tx.namespace or "", words)
         return pcap_times(capture.read_bytes())

@@ -34,8 +34,7 @@ from hil.traffic.schedule import SCHEDULE, Schedule, read_plan
 from hil.traffic.timestamps import PlainSocket, StampedSocket
 from hil.wire import probe
 
-SPIN_NS: Final = 100_000  #: before a slot, spun away instead of slept
-SPIN_REAL_TIME_NS: Final = 40_000  #: the same where a real-time policy wakes up sooner
+SPIN_NS: Final = 100_000  #: before a slot, spun away instead of slept: wake-ups may take that long
 _MOSTLY_ASLEEP: Final = 0.5  # share of time spent spinning, below which real time does no harm
 _AHEAD_NS: Final = 20_000_000  # of the schedule, whose frames are made at once,
 _LEAST: Final = 16  # but at least so many of them
@@ -98,9 +97,9 @@ class _Outlet:
         self._card[rows[missing]] = card[ours][first][missing]
 
 
-def _busy_share(schedule: Schedule, spin_ns: int) -> float:
+def _busy_share(schedule: Schedule) -> float:
     """The share of time that spinning before each slot of a schedule takes, at most."""
-    return schedule.length * spin_ns / max(schedule.last_ns - schedule.first_ns, 1)
+    return schedule.length * SPIN_NS / max(schedule.last_ns - schedule.first_ns, 1)
 
 
 class Sender:
@@ -119,9 +118,8 @@ class Sender:
             [dict(places) for places in orders["templates_of_flow"]],
         )
         self._warm_up: list[tuple[int, int, int]] = orders["warm_up"]
-        asleep = _busy_share(self._schedule, SPIN_REAL_TIME_NS) < _MOSTLY_ASLEEP
+        asleep = _busy_share(self._schedule) < _MOSTLY_ASLEEP
         self._granted = linux.be_prompt(real_time=asleep)
-        self._spin_ns = SPIN_REAL_TIME_NS if self._granted.get("sched_fifo") else SPIN_NS
         self._stop = False
         self._warm_up_sent = [0] * len(self._port_of_flow)
         self._failed: dict[str, int] = {}
@@ -281,7 +279,7 @@ class Sender:
             together = self._send_together(index, now, sock)
             self._sent.written = first + index + together
             self._glance()
-        elif due - now > self._spin_ns // 2 or sock.outstanding >= _DUE:
+        elif due - now > SPIN_NS // 2 or sock.outstanding >= _DUE:
             self._sent.written = first + index
             self._wait(due)
         return together
@@ -318,7 +316,7 @@ class Sender:
             elif sock.full:
                 sock.apply()
         self._glance()
-        while not self._stop and (left := due_ns - time.monotonic_ns() - self._spin_ns) > 0:
+        while not self._stop and (left := due_ns - time.monotonic_ns() - SPIN_NS) > 0:
             if not self._tidy(due_ns):
                 time.sleep(min(left, _GLANCE_NS) / 1e9)
             self._glance()

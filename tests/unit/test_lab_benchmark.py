@@ -10,6 +10,7 @@ import pytest
 from hil.errors import RigError
 from hil.lab import peers
 from hil.lab.benchmark import off_grid_ns
+from hil.lab.rates import highest_lossless
 from hil.traffic.port import Port
 
 SECOND = 1_000_000_000
@@ -77,3 +78,24 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(peers.NotInstalled) as missing:
             measure()
         assert str(missing.value).startswith(f"NOT RUN: {word}")
+
+
+def test_the_highest_rate_without_loss_is_searched_for_and_the_sender_is_named_as_limit() -> None:
+    asked: list[int] = []
+
+    def loses_above(limit: int, most: int) -> tuple[float, bool]:
+        def trial(rate: int) -> tuple[float, bool]:
+            asked.append(rate)
+            reached = min(rate, most)
+            return float(reached), reached <= limit
+
+        return highest_lossless(trial)
+
+    best, sender = loses_above(limit=10**6, most=700_000)
+    assert (best, sender) == (700_000, True)
+    assert len(asked) == 1, "flat out and nothing lost: there is nothing to search"
+    best, sender = loses_above(limit=400_000, most=2 * 10**6)
+    assert not sender
+    assert 300_000 < best <= 400_000
+    with pytest.raises(RigError, match="lost at each rate"):
+        loses_above(limit=0, most=10**6)
