@@ -67,7 +67,7 @@ def described(directory: Path, *, other_kernel: bool = False, other_hil: bool = 
     python = f"unshare --mount {far}"
     file = directory / "bench.yaml"
     file.write_text(
-        "schema: 1\nname: two-hosts\nports:\n"
+        f"schema: 1\nname: {directory.name}\nports:\n"
         "  near: {interface: near/e0, side: device}\n"
         f'  far: {{interface: e1, side: edge, host: "popen//python={python}"}}\n'
         "paths:\n  device-edge: [{from: near, to: far}]\n"
@@ -273,7 +273,7 @@ SCENARIOS = {
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="hosts-") as name:
         os.environ["HOME"] = name
         make_bench()
         print(json.dumps(SCENARIOS[sys.argv[1]](Path(name)), default=str))

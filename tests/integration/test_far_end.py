@@ -9,15 +9,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+OnBench = Callable[[str], Any]
 BENCH = Path(__file__).with_name("far_end_bench.py")
 ROOT = Path(__file__).parents[2]
+SCENARIOS = ("both_ways", "plain", "silent", "killed", "interrupted", "cautious")
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
 
 
-def on_bench(scenario: str) -> Any:
+def _on_bench(scenario: str) -> Any:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [*UNSHARE, sys.executable, str(BENCH), scenario],
@@ -30,7 +36,15 @@ def on_bench(scenario: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_what_happens_on_either_way_is_counted_there() -> None:
+@pytest.fixture(scope="module")
+def on_bench() -> Iterator[OnBench]:
+    """All scenarios, three at a time: they wait much more than they work."""
+    with ThreadPoolExecutor(3) as pool:
+        found = {name: pool.submit(_on_bench, name) for name in SCENARIOS}
+        yield lambda name: found[name].result()
+
+
+def test_what_happens_on_either_way_is_counted_there(on_bench: OnBench) -> None:
     found = on_bench("both_ways")
     assert found["code"] == 0, found
     names = ("sent", "received", "lost", "duplicated", "reordered", "corrupted", "foreign")
@@ -59,7 +73,7 @@ def test_what_happens_on_either_way_is_counted_there() -> None:
     assert "answered in 2 sessions" in found["far"]["out"]  # the greeting is one
 
 
-def test_a_reflector_that_knows_no_extension_will_do() -> None:
+def test_a_reflector_that_knows_no_extension_will_do(on_bench: OnBench) -> None:
     found = on_bench("plain")
     assert found["code"] == 0
     assert (found["received"], found["lost"], found["corrupted"]) == (99, 1, 0)
@@ -69,7 +83,7 @@ def test_a_reflector_that_knows_no_extension_will_do() -> None:
     assert found["uncertainty_ns"] > 1_000_000  # nobody says how it takes its times
 
 
-def test_where_nobody_listens_nothing_is_measured() -> None:
+def test_where_nobody_listens_nothing_is_measured(on_bench: OnBench) -> None:
     found = on_bench("silent")
     assert found["code"] == 10
     assert found["sent"] is None
@@ -78,7 +92,7 @@ def test_where_nobody_listens_nothing_is_measured() -> None:
     assert "hil reflector" in why
 
 
-def test_a_reflector_that_is_killed_is_no_failure_of_the_network() -> None:
+def test_a_reflector_that_is_killed_is_no_failure_of_the_network(on_bench: OnBench) -> None:
     found = on_bench("killed")
     assert found["code"] == 10
     assert found["verdict"] == "INVALID"
@@ -87,7 +101,7 @@ def test_a_reflector_that_is_killed_is_no_failure_of_the_network() -> None:
     assert any("nobody listens there" in why for why in found["invalid_reasons"])
 
 
-def test_a_run_that_is_interrupted_keeps_what_it_has() -> None:
+def test_a_run_that_is_interrupted_keeps_what_it_has(on_bench: OnBench) -> None:
     found = on_bench("interrupted")
     assert found["code"] == 10
     assert found["complete"] is False
@@ -95,7 +109,7 @@ def test_a_run_that_is_interrupted_keeps_what_it_has() -> None:
     assert found["received"] == found["sent"]
 
 
-def test_a_reflector_never_amplifies_and_keeps_its_rate() -> None:
+def test_a_reflector_never_amplifies_and_keeps_its_rate(on_bench: OnBench) -> None:
     found = on_bench("cautious")
     assert found["lengths"] == [54, 44, 41, None, None]
     assert found["numbers"] == [0, 1, 5, 9]  # its own count, and the sender's

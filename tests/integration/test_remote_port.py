@@ -9,15 +9,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+OnBench = Callable[[str], Any]
 BENCH = Path(__file__).with_name("remote_bench.py")
 ROOT = Path(__file__).parents[2]
+SCENARIOS = ("back", "both", "declared", "killed", "orphaned", "other")
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
 
 
-def on_bench(scenario: str) -> Any:
+def _on_bench(scenario: str) -> Any:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [*UNSHARE, sys.executable, str(BENCH), scenario],
@@ -30,7 +36,15 @@ def on_bench(scenario: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_between_two_kernels_counts_are_exact_and_no_delay_is_measured() -> None:
+@pytest.fixture(scope="module")
+def on_bench() -> Iterator[OnBench]:
+    """All scenarios, three at a time: they wait much more than they work."""
+    with ThreadPoolExecutor(3) as pool:
+        found = {name: pool.submit(_on_bench, name) for name in SCENARIOS}
+        yield lambda name: found[name].result()
+
+
+def test_between_two_kernels_counts_are_exact_and_no_delay_is_measured(on_bench: OnBench) -> None:
     found = on_bench("back")
     assert found["code"] == 0, found
     assert (found["sent"], found["received"], found["lost"]) == (200, 200, 0)
@@ -43,7 +57,7 @@ def test_between_two_kernels_counts_are_exact_and_no_delay_is_measured() -> None
     assert "not measured" in found["uncertainty"]["sources"][0]
 
 
-def test_both_directions_run_at_once_and_one_kernel_has_one_clock() -> None:
+def test_both_directions_run_at_once_and_one_kernel_has_one_clock(on_bench: OnBench) -> None:
     for found in on_bench("both"):
         assert (found["sent"], found["received"]) == (200, 200)
         assert found["directions"] == "both at once"
@@ -52,7 +66,7 @@ def test_both_directions_run_at_once_and_one_kernel_has_one_clock() -> None:
         assert found["stamps"]["rx"]["missing"] == 0
 
 
-def test_a_delay_that_rests_on_ptp_is_void_where_ptp_was_not_seen() -> None:
+def test_a_delay_that_rests_on_ptp_is_void_where_ptp_was_not_seen(on_bench: OnBench) -> None:
     found = on_bench("declared")
     assert found["code"] == 10
     assert (found["received"], found["lost"]) == (200, 0)
@@ -62,7 +76,7 @@ def test_a_delay_that_rests_on_ptp_is_void_where_ptp_was_not_seen() -> None:
     assert any("rests on PTP" in why for why in found["invalid_reasons"])
 
 
-def test_a_far_host_that_dies_is_a_rig_fault_and_its_rows_are_kept() -> None:
+def test_a_far_host_that_dies_is_a_rig_fault_and_its_rows_are_kept(on_bench: OnBench) -> None:
     found = on_bench("killed")
     assert found["code"] == 10
     assert any("gone with its connection" in why for why in found["invalid_reasons"])
@@ -71,13 +85,13 @@ def test_a_far_host_that_dies_is_a_rig_fault_and_its_rows_are_kept() -> None:
     assert received > 0
 
 
-def test_nothing_stays_behind_there_when_this_end_is_killed() -> None:
+def test_nothing_stays_behind_there_when_this_end_is_killed(on_bench: OnBench) -> None:
     found = on_bench("orphaned")
     assert found["there"] >= 2
     assert found["gone"]
 
 
-def test_another_version_of_hil_there_is_refused_in_one_sentence() -> None:
+def test_another_version_of_hil_there_is_refused_in_one_sentence(on_bench: OnBench) -> None:
     found = on_bench("other")
     assert found["code"] == 2
     assert "has hil 0.0.1" in found["said"]
