@@ -65,8 +65,8 @@ PURE: Final = (
         id="corrupted-received",
         sentence="A frame with a wrong byte counts as received.",
         where=f"{_MATCH}._changed",
-        was="(frames != shape.payload) & shape.fixed",
-        put="frames != frames",
+        was="return changed",
+        put="return changed & False",
         found_by="counts_of_a_known_list",
     ),
     Bug(
