@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from hil.cli import bench_length
 from hil.errors import UsageError
 from hil.lab import benchmark, contest, rates, standard
 from hil.lab.row import Row
@@ -19,7 +20,12 @@ from hil.verdict import ExitCode
 from hil.virtual import stage
 
 #: What can be measured, each in a minute or so.
-PARTS: Final = {"rates": rates.rows, "times": benchmark.rows, "contest": contest.rows}
+PARTS: Final = {
+    "rates": rates.rows,
+    "times": benchmark.rows,
+    "contest": contest.rows,
+    "length": bench_length.rows,
+}
 
 _WORDS = {True: "met", False: "NOT MET", None: "not decided"}
 
