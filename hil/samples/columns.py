@@ -17,7 +17,7 @@ from hil.samples.table import SAMPLE, Table
 
 Select = slice | NDArray[Any]
 
-_KEPT_BYTES: Final = 200 << 20  # of columns that may be asked for again
+_KEPT_BYTES: Final = 100 << 20  # of columns that are kept beside the one read last
 
 
 class Columns:
@@ -98,7 +98,7 @@ class Lately:
                 if room < 0:
                     del self._kept[other]
             column = self._read_column(name)
-        if column.nbytes <= _KEPT_BYTES // 2:
+        if column.nbytes <= _KEPT_BYTES:
             self._kept[name] = column
         return column.view()
 
