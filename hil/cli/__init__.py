@@ -170,7 +170,7 @@ def calibrate(
 
 @app.command()
 def bench(
-    part: Annotated[str, typer.Argument(help="rates or contest.")] = "rates",
+    part: Annotated[str, typer.Argument(help="rates, times, length or contest.")] = "rates",
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:
     """Measure the instrument beside other people's tools, on the same links."""
