@@ -282,6 +282,7 @@ def _flow_of(
         planned=traffic.schedule(),
         layer=traffic.layer,
         dscp=traffic.dscp,
+        sweep=traffic.sweep,
         direction="uplink" if way == "uplink" else "downlink",
         traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
         interval_ns=traffic.interval_ns,

@@ -247,6 +247,7 @@ class Path:
             planned=planned,
             layer=traffic.layer,
             dscp=traffic.dscp,
+            sweep=traffic.sweep,
             path=self.kind,
             direction=direction,
             traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from hil.document import Duration, Model, Rate, Share, Size
 from hil.samples.table import PLANNED, Table
 from hil.targets.recording import Recorded, beside, recorded
+from hil.targets.sweep import Sweep
 from hil.units import format_duration, format_rate, format_size, parse_rate
 
 Span = Annotated[Duration, Field(gt=0)]
@@ -116,6 +117,9 @@ class Pattern(Model):
 
     count: Annotated[int, Field(ge=1)] | None = None
     """How much of it a measurement offers, in packets, or in frames where it has frames."""
+
+    sweep: Sweep | None = None
+    """Fields that change from packet to packet."""
 
     qos: QosFlow | None = None
     """The QoS flow it belongs to."""

@@ -17,6 +17,7 @@ from hil.traffic.flow import Flow
 from hil.traffic.linux import ETH_P_8021Q
 from hil.traffic.neighbour import BROADCAST, neighbour_mac
 from hil.traffic.port import Address, next_hop
+from hil.traffic.sweeping import swept
 from hil.wire import ip, probe
 
 SOURCE_PORT: Final = 49_152  #: first of the dynamic ports (RFC 6335 section 6)
@@ -50,6 +51,13 @@ class Compiled:
     routed: bool
     version: ip.Version | None = None
     vlan: int = 0
+    swept: tuple[dict[int, Template], ...] = ()  #: of each packet of a sweep, `templates` first
+    vlans: tuple[int, ...] = ()  #: the VLAN of each of those, where it changes
+
+    @property
+    def variants(self) -> tuple[dict[int, Template], ...]:
+        """The templates of packet k modulo their number; one where nothing is swept."""
+        return self.swept or (self.templates,)
 
     @property
     def sent_to(self) -> int | None:
@@ -69,9 +77,16 @@ def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
     """
     flow.check()
     packet, routed = _packet(flow, udp_port)
-    templates = {size: _template(flow, packet, size, canary) for size in flow.plan.sizes}
+    round_ = swept(flow, packet)
+    variants = tuple(
+        {size: _template(flow, each, size, canary, start) for size in flow.plan.sizes}
+        for each, start in round_
+    )
+    vlans = tuple(int(each["Dot1Q"].vlan) for each, _ in round_ if each.haslayer("Dot1Q"))
     return Compiled(
-        templates=templates,
+        templates=variants[0],
+        swept=variants if len(variants) > 1 else (),
+        vlans=vlans if len(set(vlans)) > 1 else (),
         udp_port=_receivers(flow, udp_port, packet),
         routed=routed if flow.routed is None else flow.routed,
         version=_version(packet) if flow.layer == "udp" else None,
@@ -169,7 +184,8 @@ def _headers_of(flow: Flow) -> Any:
     return packet
 
 
-def _template(flow: Flow, packet: Any, size: int, canary: bytes) -> Template:
+def _template(flow: Flow, packet: Any, size: int, canary: bytes, start: int) -> Template:
+    """The frame of one size; its filler begins with number `start`."""
     from scapy.packet import Raw
 
     ethernet = flow.tx.kind == "ethernet"
@@ -190,7 +206,8 @@ def _template(flow: Flow, packet: Any, size: int, canary: bytes) -> Template:
             f"flow {flow.name}: a packet of {size} B has no room for a canary of {len(canary)} B "
             f"behind the probe; give at least {size - room + probe.SIZE + len(canary)} B"
         )
-    payload = bytes(probe.SIZE) + canary + filler(room - probe.SIZE).tobytes()[len(canary) :]
+    behind = filler(room - probe.SIZE, start).tobytes()
+    payload = bytes(probe.SIZE) + canary + behind[len(canary) :]
     frame = bytes(packet / Raw(payload))
     if len(frame) != length:
         raise UsageError(
@@ -216,9 +233,9 @@ def _check_kind(flow: Flow, frame: bytes, link: int) -> None:
         )
 
 
-def filler(length: int) -> NDArray[np.uint8]:
+def filler(length: int, start: int = 0) -> NDArray[np.uint8]:
     """What stands behind the probe: no byte equals its neighbour, so that a shift is seen."""
-    return (np.arange(length) * 167 + 29).astype(np.uint8)
+    return (np.arange(start, start + length) * 167 + 29).astype(np.uint8)
 
 
 def fixed(template: Template, *, routed: bool, version: ip.Version | None = 4) -> NDArray[np.bool_]:

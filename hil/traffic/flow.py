@@ -12,6 +12,7 @@ from hil.errors import UsageError
 from hil.samples.measurement import Direction
 from hil.samples.planned import Planned, planned
 from hil.samples.table import PLANNED, Table
+from hil.targets.sweep import Sweep
 from hil.targets.traffic import Layer, smallest_bytes
 from hil.traffic.floor import Floor
 from hil.traffic.point import Point, Search
@@ -48,8 +49,9 @@ class Flow:
     for the flow's canary. `stamped` is False for background load: its packets are numbered and
     counted like any other, and the kernel takes no time of their sending.
     `reference` says that it goes over a cable and watches the host (`hil.traffic.reference`).
-    `udp` are its UDP ports where they are not to be chosen. Around packets that take longer than
-    `bound_ns`, or never come, samples and frames are kept.
+    `udp` are its UDP ports where they are not to be chosen, `sweep` the fields that change from
+    packet to packet. Around packets that take longer than `bound_ns`, or never come, samples and
+    frames are kept.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Flow:
     template: Any = None
     routed: bool | None = None
     udp: Datagram | None = None
+    sweep: Sweep | None = None
     path: str = ""
     direction: Direction = "uplink"
     traffic: Mapping[str, Any] = field(default_factory=dict)

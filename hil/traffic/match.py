@@ -25,7 +25,7 @@ The UDP checksum of a frame whose sender left it to hardware that never got to i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -55,7 +55,10 @@ _RUN_AT: Final = slice(8, 16)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A frame of one flow and length, link header left out, and the bytes that must not change."""
+    """A frame of one flow and length, link header left out, and the bytes that must not change.
+
+    `payload` is one frame, or a row for each packet of a sweep, which they take in turn.
+    """
 
     size: int  #: packet size as planned
     payload: NDArray[np.uint8]
@@ -67,7 +70,7 @@ class Expected:
     """What one flow sends to this port. `offsets_ns` are the planned times by sequence number.
 
     `version` is that of IP, None where the frame is no UDP over IP; `vlan` the VLAN that it should
-    arrive in, 0 for none, None where it may be any.
+    arrive in, 0 for none, None where it may be any; `vlans` those that a sweep takes in turn.
     """
 
     flow: int
@@ -79,6 +82,7 @@ class Expected:
     shapes: dict[int, Shape]  #: by length after the link header
     version: ip.Version | None = None
     vlan: int | None = 0
+    vlans: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def datagram(self) -> ip.Version | None:
@@ -112,7 +116,7 @@ class Matcher:
         self._flows = {each.flow: each for each in flows}
         self._places = sorted({each.probe_at for each in flows})
         self._lengths = np.unique([length for each in flows for length in each.shapes])
-        self._vlans = {each.vlan for each in flows}
+        self._vlans = {vlan for each in flows for vlan in (each.vlans.tolist() or [each.vlan])}
         self._run_bytes = np.frombuffer(run.to_bytes(8, "big"), np.uint8)
         self._last_tail = b""
         self.start_ns: int | None = None  #: of the schedule, on the realtime clock; once known
@@ -131,8 +135,9 @@ class Matcher:
         sequence = fields["seq"].copy()
         for flow in np.unique(flows[ours & ~warm]).tolist():
             mine = np.flatnonzero(ours & ~warm & (flows == flow))
-            flags[mine[self._changed(batch, bodies, mine, self._flows[flow])]] = DAMAGED
-        strays, passing = self._other_vlans(batch, flows, ours)
+            changed = self._changed(batch, bodies, mine, self._flows[flow], sequence[mine])
+            flags[mine[changed]] = DAMAGED
+        strays, passing = self._other_vlans(batch, flows, ours & ~warm, sequence)
         flags[strays & ~warm] = DAMAGED
         foreign = whole & ~ours & ~passing
         for row in np.flatnonzero(~whole & ~passing).tolist():
@@ -166,7 +171,11 @@ class Matcher:
         )
 
     def _other_vlans(
-        self, batch: Batch, flows: NDArray[np.int64], ours: NDArray[np.bool_]
+        self,
+        batch: Batch,
+        flows: NDArray[np.int64],
+        ours: NDArray[np.bool_],
+        sequence: NDArray[np.uint64],
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which frames of ours are in a VLAN they should not be in, and which others pass by."""
         none = np.zeros(len(flows), np.bool_)
@@ -175,7 +184,10 @@ class Matcher:
         vlan = np.zeros(len(flows), np.int64) if batch.vlan is None else batch.vlan
         strays = none.copy()
         for flow, expected in self._flows.items():
-            if expected.vlan is not None:
+            if len(expected.vlans):
+                wanted = expected.vlans[(sequence % np.uint64(len(expected.vlans))).astype(int)]
+                strays |= ours & (flows == flow) & (vlan != wanted)
+            elif expected.vlan is not None:
                 strays |= ours & (flows == flow) & (vlan != expected.vlan)
         if None in self._vlans:
             return strays, none
@@ -238,6 +250,7 @@ class Matcher:
         bodies: NDArray[np.int64],
         rows: NDArray[np.intp],
         expected: Expected,
+        sequence: NDArray[np.uint64],
     ) -> NDArray[np.bool_]:
         """Which of `rows`, intact probes of one flow, differ elsewhere from what was sent."""
         changed = np.ones(len(rows), np.bool_)
@@ -250,7 +263,7 @@ class Matcher:
             some = max(1, _AT_ONCE // length)
             for start in range(0, len(these), some):
                 few = these[start : start + some]
-                changed[few] = _different(batch, rows[few], shape, expected)
+                changed[few] = _different(batch, rows[few], shape, expected, sequence[few])
         return changed
 
     def _damaged(self, frame: NDArray[np.uint8], length: int) -> tuple[int, int, bool] | None:
@@ -263,11 +276,10 @@ class Matcher:
             at = expected.probe_at
             if (frame[at:][_RUN_AT] != self._run_bytes).sum() >= _RUN_WRONG:
                 continue
-            alike = (
-                float((frame[:length] == shape.payload)[shape.fixed].mean())
-                if (shape.fixed.any())
-                else 1.0
-            )
+            alike = 1.0
+            if shape.fixed.any():
+                same = np.atleast_2d(shape.payload) == frame[:length]
+                alike = float(same[:, shape.fixed].mean(axis=1).max())
             if alike >= 0.5 and (best is None or alike > best[0]):
                 best = alike, expected
         if best is None:
@@ -307,11 +319,18 @@ class Matcher:
 
 
 def _different(
-    batch: Batch, rows: NDArray[np.intp], shape: Shape, expected: Expected
+    batch: Batch,
+    rows: NDArray[np.intp],
+    shape: Shape,
+    expected: Expected,
+    sequence: NDArray[np.uint64],
 ) -> NDArray[np.bool_]:
     """Which of `rows`, frames as long as `shape`, have another byte where none may change."""
-    frames = batch.payload[rows, : len(shape.payload)]
-    differences = (frames != shape.payload) & shape.fixed
+    sent = np.atleast_2d(shape.payload)
+    frames = batch.payload[rows, : sent.shape[1]]
+    if len(sent) > 1:
+        sent = sent[(sequence % np.uint64(len(sent))).astype(int)]
+    differences = (frames != sent) & shape.fixed
     version, pending = expected.datagram, _of(batch.pending, rows)
     if version is not None and pending.any():
         differences[pending, ip.checksum_at(version)] = False

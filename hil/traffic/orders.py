@@ -110,7 +110,8 @@ def write_orders(
         for flow, (port, _) in zip(flows, udp, strict=True)
     )
     templates, places, frames = _frames(compiled)
-    schedule = Schedule([flow.plan for flow in flows], places)
+    variants = [len(made.variants) for made in compiled]
+    schedule = Schedule([flow.plan for flow in flows], places, variants)
     save_array(directory / "sending.npy", np.frombuffer(frames, np.uint8))
     lead = warm_up * _WARM_UP_NS + WARM_UP_GAP_NS
     shared: dict[str, Any] = {
@@ -152,6 +153,7 @@ def write_orders(
         "outlet_of_flow": [outlets.index(each) for each in spoken],
         "plans": [write_plan(directory, number, flow.plan) for number, flow in enumerate(flows)],
         "templates_of_flow": [list(each.items()) for each in places],
+        "variants_of_flow": variants,
         "warm_up": _warm_up(flows, places, warm_up),
     }
     receiving = shared | {
@@ -232,16 +234,17 @@ def free_udp_port(port: Port, address: Address, wanted: int = 0) -> int | None:
 def _frames(
     compiled: Sequence[Compiled],
 ) -> tuple[list[tuple[int, int, int]], list[dict[int, int]], bytes]:
-    """Where each template's frame lies; for each flow its template by size; all frames in a row."""
+    """Where each template's frame lies; for each flow the first by size; all frames in a row."""
     templates: list[tuple[int, int, int]] = []
     places: list[dict[int, int]] = []
     frames = bytearray()
     for made in compiled:
         places.append({})
-        for size, template in made.templates.items():
+        for size in made.templates:
             places[-1][size] = len(templates)
-            templates.append((len(frames), len(template.frame), template.probe_at))
-            frames += template.frame
+            for template in (each[size] for each in made.variants):
+                templates.append((len(frames), len(template.frame), template.probe_at))
+                frames += template.frame
     return templates, places, bytes(frames)
 
 
@@ -278,11 +281,11 @@ def _inlets(
     by_port: dict[Port, list[dict[str, Any]]] = {}
     for number, (flow, made) in enumerate(zip(flows, compiled, strict=True)):
         shapes: list[tuple[int, int, int]] = []
-        for template in made.templates.values():
-            payload = template.frame[template.link :]
-            shapes.append((len(payload), template.size, len(payloads)))
-            payloads += payload
-            masks += fixed(template, routed=made.routed, version=made.version).tobytes()
+        for size, first in made.templates.items():
+            shapes.append((len(first.frame) - first.link, size, len(payloads)))
+            for template in (each[size] for each in made.variants):
+                payloads += template.frame[template.link :]
+                masks += fixed(template, routed=made.routed, version=made.version).tobytes()
         one = next(iter(made.templates.values()))
         offsets: Any = flow.plan.described()
         if offsets is None:
@@ -298,6 +301,8 @@ def _inlets(
                 "hold": str(flow.ends[1]) if held[number] else None,
                 "version": made.version,
                 "vlan": _arrives_in(flow, made),
+                "vlans": made.vlans if flow.rx.vlan is None and not made.routed else (),
+                "variants": len(made.variants),
                 "routed": made.routed,
                 "offsets": offsets,
                 "shapes": shapes,

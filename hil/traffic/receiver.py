@@ -117,10 +117,11 @@ class _Inlet:
 def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
     frames = load_array(directory / "frames.npy")
     must = load_array(directory / "fixed.npy")
+    many = order["variants"]
     shapes = {
         length: Shape(
             size,
-            np.array(frames[start : start + length]),
+            np.array(frames[start : start + many * length]).reshape(many, length),
             np.array(must[start : start + length]),
         )
         for length, size, start in order["shapes"]
@@ -139,6 +140,7 @@ def _expected(order: Mapping[str, Any], directory: Path) -> Expected:
         shapes=shapes,
         version=order["version"],
         vlan=order["vlan"],
+        vlans=np.array(order["vlans"], np.int64),
     )
 
 

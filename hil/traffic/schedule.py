@@ -27,14 +27,21 @@ _PIECE: Final = 1 << 13  # rows of a flow's plan made at once
 class Schedule:
     """The packets of several flows; `take` gives them once, from the first to the last.
 
-    `places` says for each flow which template a packet size has. `length` counts the packets,
-    `first_ns` and `last_ns` are when the first and the last of them are due.
+    `places` says for each flow which template a packet size has; of a flow with several
+    `variants` it is the first of so many, which its packets take in turn. `length` counts
+    the packets, `first_ns` and `last_ns` are when the first and the last of them are due.
     """
 
-    def __init__(self, plans: Sequence[Planned], places: Sequence[Mapping[int, int]]) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Planned],
+        places: Sequence[Mapping[int, int]],
+        variants: Sequence[int] | None = None,
+    ) -> None:
+        variants = [1] * len(plans) if variants is None else variants
         self._flows = [
-            _Flow(number, plan, place)
-            for number, (plan, place) in enumerate(zip(plans, places, strict=True))
+            _Flow(number, plan, place, many)
+            for number, (plan, place, many) in enumerate(zip(plans, places, variants, strict=True))
         ]
         ends = [int(row["offset_ns"][0]) for p in plans for row in (p.rows(0, 1), last_row(p))]
         self.length = sum(len(plan) for plan in plans)
@@ -64,8 +71,9 @@ class Schedule:
 class _Flow:
     """The rows of one flow that are made and not yet given."""
 
-    def __init__(self, number: int, plan: Planned, place: Mapping[int, int]) -> None:
+    def __init__(self, number: int, plan: Planned, place: Mapping[int, int], variants: int) -> None:
         self._number, self._plan, self._place = number, plan, place
+        self._variants = np.uint64(variants)
         self._next = 0
         self._held = np.zeros(0, SCHEDULE)
 
@@ -90,6 +98,8 @@ class _Flow:
         held["flow"] = self._number
         for size, place in self._place.items():
             held["template"][rows["size"] == size] = place
+        if self._variants > 1:
+            held["template"] += (rows["seq"] % self._variants).astype(np.uint32)
         self._held = held
 
     def give(self, horizon: tuple[float, int] | None) -> NDArray[Any]:

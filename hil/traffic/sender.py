@@ -116,6 +116,7 @@ class Sender:
         self._schedule = Schedule(
             [read_plan(directory, told) for told in orders["plans"]],
             [dict(places) for places in orders["templates_of_flow"]],
+            orders["variants_of_flow"],
         )
         self._warm_up: list[tuple[int, int, int]] = orders["warm_up"]
         asleep = _busy_share(self._schedule) < _MOSTLY_ASLEEP

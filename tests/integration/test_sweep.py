@@ -1,0 +1,46 @@
+"""Fields that change from packet to packet: each combination is sent, and each byte compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil.virtual import stage
+
+INSIDE = Path(__file__).with_name("sweep_inside.py")
+
+
+@pytest.fixture(scope="module")
+def inside() -> Any:
+    done = subprocess.run(
+        stage.command(["near", "far"], [sys.executable, str(INSIDE)]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_combination_arrives_unharmed(inside: Any) -> None:
+    said = inside["said"]
+    assert (said["sent"], said["received"]) == (240, 240)
+    assert (said["lost"], said["corrupted"], said["foreign"]) == (0, 0, 0)
+    assert said["stamps"]["tx"]["missing"] == said["stamps"]["rx"]["missing"] == 0
+
+
+def test_the_wire_saw_each_of_them_as_often(inside: Any) -> None:
+    """lcm(4 addresses, 3 ports, 2 code points, 5 fillers) = 60 packets, four times."""
+    assert len(inside["seen"]) == 60
+    assert {count for _, count in inside["seen"]} == {4}
+    headers = {tuple(key[:3]) for key, _ in inside["seen"]}
+    assert headers == {(f"10.99.8.{1 + k % 4}", 40000 + k % 3, (0, 46)[k % 2]) for k in range(12)}
+
+
+def test_a_field_that_the_packets_do_not_have_is_named(inside: Any) -> None:
+    assert "flow swept: sweep of vlan: its packets have not a tag" in inside["refused"]
