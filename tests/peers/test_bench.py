@@ -12,6 +12,8 @@ import pytest
 
 from hil.lab.peers import PACKAGES
 
+pytestmark = pytest.mark.timeout(480)  # both parts are measured for the first test
+
 MISSING = [name for name in PACKAGES if shutil.which(name) is None]
 
 
