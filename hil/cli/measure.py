@@ -255,7 +255,7 @@ def _flows(options: Options, request: _Request, bench: Testbed | None) -> tuple[
         flows = [_flow(options, request, bench)]
     else:
         flows = [
-            _flow_of(name, traffic, way, options, bench)
+            _flow_of(name, traffic, way, options, bench, request.asked.bound_ns)
             for name, traffic in request.mix.items()
             for way in traffic.directions
         ]
@@ -267,7 +267,12 @@ def _flows(options: Options, request: _Request, bench: Testbed | None) -> tuple[
 
 
 def _flow_of(
-    name: str, traffic: Traffic, way: str, options: Options, bench: Testbed | None
+    name: str,
+    traffic: Traffic,
+    way: str,
+    options: Options,
+    bench: Testbed | None,
+    bound_ns: int | None,
 ) -> Flow:
     """One flow of a mix; its downlink is sent from the port to receive on."""
     from hil.traffic import Flow
@@ -289,6 +294,7 @@ def _flow_of(
         floor=stored(tx, rx),
         simulated=bench is not None and bench.world is not None,
         through=observing.points(bench, (options.tx, options.rx), options.observe),
+        bound_ns=bound_ns or traffic.keep_beyond_ns if options.out is not None else None,
     )
 
 

@@ -248,6 +248,7 @@ class Path:
             layer=traffic.layer,
             dscp=traffic.dscp,
             sweep=traffic.sweep,
+            bound_ns=traffic.keep_beyond_ns,
             path=self.kind,
             direction=direction,
             traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),

@@ -106,11 +106,15 @@ class Requirement(Model):
     def planned(self, count: int) -> Requirement:
         """This requirement with the count of a plan in its traffic, load or loop.
 
-        The load is long enough to last as long as the traffic.
+        What breaks its delay target is kept with what was around it. The load is long enough to
+        last as long as the traffic.
         """
         update: dict[str, Any] = {}
         if self.traffic is not None:
-            update["traffic"] = self.traffic.model_copy(update={"count": count})
+            limits = [each.limit_ns for each in self.targets if each.metric == "delay"]
+            kept_ns = self.traffic.keep_beyond_ns or min(limits, default=None)
+            changed = {"count": count, "keep_beyond_ns": kept_ns}
+            update["traffic"] = self.traffic.model_copy(update=changed)
             if self.load is not None:
                 lasting = -(-count * self.traffic.interval_ns // self.load.interval_ns)
                 update["load"] = self.load.model_copy(update={"count": lasting})

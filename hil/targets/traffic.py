@@ -118,6 +118,10 @@ class Pattern(Model):
     count: Annotated[int, Field(ge=1)] | None = None
     """How much of it a measurement offers, in packets, or in frames where it has frames."""
 
+    keep_beyond_ns: Span | None = None
+    """Around packets that take longer, or never come, samples and frames are kept; where a
+    requirement has a delay target, its limit."""
+
     sweep: Sweep | None = None
     """Fields that change from packet to packet."""
 

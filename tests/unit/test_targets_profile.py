@@ -130,6 +130,9 @@ def test_forecasts_say_minutes_and_power(shipped_profile: Profile) -> None:
 
 
 def test_a_planned_requirement_carries_its_count(shipped_profile: Profile) -> None:
+    kept = shipped_profile["SD-1"].planned(1000).traffic
+    assert kept is not None
+    assert kept.keep_beyond_ns == 10_000_000, "what breaks its delay target is kept"
     planned = shipped_profile["SL-01"].planned(1000)
     assert planned.traffic is not None
     assert planned.load is not None
