@@ -232,13 +232,15 @@ def _offered(measurement: Measurement) -> str:
 
 def _phase_words(folded: Mapping[str, Any]) -> str:
     period = format_duration(folded["period_ns"])
+    from hil.samples.phase import clock_words
+
     if not folded["periodic"]:
         return f"send phase: delays do not follow a period of {period} by more than chance"
     medians = [each["median_ns"] for each in folded["parts"] if each["median_ns"] is not None]
     words = (
         f"send phase: medians from {format_duration(min(medians))} to "
-        f"{format_duration(max(medians))} over a period of {period}, the network's clock "
-        f"{folded['rate_ppm']:+.2g} ppm"
+        f"{format_duration(max(medians))} over a period of {period}, "
+        f"{clock_words(folded['rate_ppm'], folded['within_ppm'])}"
     )
     if folded["good_ns"] is not None:
         start, end = (format_duration(each) for each in folded["good_ns"])

@@ -32,16 +32,20 @@ def section(found: Autopsy) -> Markup:
         tag("p", f"{found.sentence}. An association is no proof: it says where to look."),
         tag(
             "table",
-            tag("tr", *(tag("th", each) for each in ("cause", "packets", "of the late ones"))),
-            *counted,
+            _head("cause", "packets", "of the late ones"),
+            tag("tbody", *counted),
         ),
         tag("h3", f"The first {min(_LISTED, len(found.packets))} of them"),
         tag(
             "table",
-            tag("tr", *(tag("th", each) for each in heads)),
-            *(_row(each) for each in found.packets[:_LISTED]),
+            _head(*heads),
+            tag("tbody", *(_row(each) for each in found.packets[:_LISTED])),
         ),
     )
+
+
+def _head(*titles: str) -> Markup:
+    return tag("thead", tag("tr", *(tag("th", each) for each in titles)))
 
 
 def _row(packet: Packet) -> Markup:

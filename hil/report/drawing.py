@@ -12,7 +12,7 @@ from hil.report.markup import Markup
 from hil.report.page import figure
 from hil.report.quantity import shown
 from hil.samples import metrics
-from hil.samples.phase import phase_map
+from hil.samples.phase import clock_words, phase_map
 from hil.samples.table import taken
 from hil.units import parse_duration
 from hil.verdict import Verdict
@@ -186,7 +186,7 @@ def _phases(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
     folded = phase_map(measurement, period_ns, bound_ns=limit)
     if folded is None or not folded.periodic:
         return []
-    words = f"period {shown(period_ns, 'ns')}, the network's clock {folded.rate_ppm:+.2g} ppm"
+    words = f"period {shown(period_ns, 'ns')}, {clock_words(folded.rate_ppm, folded.within_ppm)}"
     if folded.good_ns is not None:
         start, end = (shown(each, "ns") for each in folded.good_ns)
         words += f"; none was late that was sent from {start} to {end} of it"

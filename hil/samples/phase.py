@@ -27,6 +27,7 @@ _MOST_PPM: Final = 50.0  # how far two free-running oscillators may be apart
 _FIRST: Final = 2_000  # rates tried on the first span, half of them to either side of zero
 _AROUND: Final = 6  # steps to either side when the span is doubled
 _FEWEST_PARTS: Final = 2
+_TOLD_PPM: Final = 10.0
 _CHANCE: Final = 0.001  # that delays without any period would look as uneven
 
 Times = NDArray[np.int64]
@@ -39,8 +40,9 @@ class PhaseMap:
     `start_ns` is where a part begins, counted from an arbitrary but constant phase. `n` packets
     were sent in it and have a delay or were lost; `late` of them broke the bound, lost ones
     included (None without a bound). The quantiles are of those that came, None where none did.
-    `rate_ppm` is how much faster the network's clock ran than the host's, 0 where `periodic` is
-    False: then delays do not depend on the phase by more than chance, or too few were taken.
+    `rate_ppm` is how much faster the network's clock ran than the host's, told to `within_ppm`: the
+    rate at which the phase slides by one part over the run. It is 0 where `periodic` is False: then
+    delays do not depend on the phase by more than chance, or too few were taken.
     """
 
     period_ns: int
@@ -51,6 +53,7 @@ class PhaseMap:
     median_ns: tuple[int | None, ...]
     largest_ns: tuple[int | None, ...]
     rate_ppm: float
+    within_ppm: float
     periodic: bool
 
     @property
@@ -81,6 +84,7 @@ class PhaseMap:
             "period_ns": self.period_ns,
             "periodic": self.periodic,
             "rate_ppm": self.rate_ppm,
+            "within_ppm": self.within_ppm,
             "good_ns": list(self.good_ns) if self.good_ns is not None else None,
             "parts": [
                 {
@@ -125,8 +129,16 @@ def phase_map(
         median_ns=_of_each(part[known], delay[known], bins, 0.5),
         largest_ns=_of_each(part[known], delay[known], bins, 1.0),
         rate_ppm=rate_ppm,
+        within_ppm=period_ns / bins / max(1, int(since[-1])) * 1e6,
         periodic=periodic,
     )
+
+
+def clock_words(rate_ppm: float, within_ppm: float) -> str:
+    """The rate of the network's clock in words; a run too short to tell it says so."""
+    if within_ppm > _TOLD_PPM:
+        return f"too short to tell the clocks apart (within {within_ppm:.2g} ppm)"
+    return f"the network's clock {rate_ppm:+.2g} ppm (within {within_ppm:.2g} ppm)"
 
 
 def part_of(measurement: Measurement, found: PhaseMap) -> NDArray[np.int64]:
