@@ -30,7 +30,12 @@ def table(judgement: AnyJudgement, measurement: Measurement) -> Markup | None:
     return tag(
         "section",
         tag("h2", "Segments"),
-        tag("table", tag("tr", *(tag("th", title) for title in titles)), *lines, class_="small"),
+        tag(
+            "table",
+            tag("thead", tag("tr", *(tag("th", title) for title in titles))),
+            tag("tbody", *lines),
+            class_="small",
+        ),
         tag("p", _lost(split), class_="quiet"),
     )
 
