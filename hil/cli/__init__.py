@@ -225,7 +225,7 @@ def validate(file: Annotated[str, typer.Argument(help="Testbed file or name.")])
 @app.command("validate-method")
 def validate_method(
     seeds: Annotated[int | None, typer.Option(help="Secret runs; 200, or 60 if quick.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of twenty.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of each: two minutes.")] = False,
     out: Annotated[Path, typer.Option(help="Where the dossier goes.")] = Path("out/validation"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> int:

@@ -63,7 +63,7 @@ class Ending:
         self.outcome = of_cause.get(self.cause, "broken")
 
 
-#: Of several causes in one test the first of these is how the test ended (method, section 5).
+#: Of several causes in one test the first of these is how the test ended (method, 5).
 _WORST = (
     "target missed", "defect", "rig", "interrupted", "timeout", "invalid", "inconclusive", "needs",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A cause is the first of these that holds, so each packet has one:
 
-1. **host**: the packet lies in a window that the host or clock watch calls spoiled.
+1. **host**: the packet lies in a spoiled window, or did not come where this host may have lost it.
 2. **event**: a radio or core event, or a fault that was injected, came while it was on its way, or
    at most 200 ms before.
 3. **load**: others offered more than usual in the 10 ms before it left, and packets with so much
