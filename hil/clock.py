@@ -46,25 +46,6 @@ class SystemClock:
             time.sleep(span_ns / 1e9)
 
 
-class FakeClock:
-    """A clock that moves only when it is told to, or by sleeping on it."""
-
-    def __init__(self, start_ns: int = 0) -> None:
-        self.now_ns = start_ns
-
-    def monotonic_ns(self) -> int:
-        """Since an arbitrary start; never steps."""
-        return self.now_ns
-
-    def realtime_ns(self) -> int:
-        """Since the Unix epoch; may be stepped."""
-        return self.now_ns
-
-    def sleep_ns(self, span_ns: int) -> None:
-        """Returns after at least that long; at once for 0 or less."""
-        self.now_ns += max(0, span_ns)
-
-
 SYSTEM = SystemClock()
 
 

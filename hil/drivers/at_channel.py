@@ -138,11 +138,6 @@ class AtChannel:
         """Whether the port was there the last time the reader looked."""
         return self._gone is None
 
-    def wait_gone(self, timeout_s: float) -> bool:
-        """Wait until the port hangs up; False if it did not."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._gone is not None, timeout_s)
-
     def command(
         self, text: str, *, timeout_s: float | None = None, prefix: str | None = None
     ) -> list[str]:

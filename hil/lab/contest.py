@@ -49,7 +49,6 @@ NOT_MEASURED: Final = "not measured"
 _STALL_NS: Final = 50_000_000
 _COUNT: Final = 3_000
 _PACKETS: Final = 5_000  # of which 5 are beyond p99.9
-_CHANGED: Final = ("drop", "duplicate", "swap", "delay", "corrupt")
 
 #: What the relay does in the contest. Nothing happens to the first packets: sockperf leaves out
 #: what it sends in the first 400 ms.

@@ -15,7 +15,6 @@ NO_SIM: Final = (10, "SIM not inserted")
 PIN_REQUIRED: Final = (11, "SIM PIN required")
 WRONG_PIN: Final = (16, "incorrect password")
 NO_SERVICE: Final = (30, "no network service")
-BAD_PARAMETERS: Final = (50, "incorrect parameters")
 UNSPECIFIED: Final = (148, "unspecified GPRS error")
 
 _BANDWIDTH_MHZ: Final = (5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
