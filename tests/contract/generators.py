@@ -46,8 +46,8 @@ def generator_otg_bench(registry: Registry, tmp_path: Path) -> Iterator[Bench]:
         refuse=lambda device: device.apply([order(size=20)]),
         refusal=(
             400,
-            "flow f: a packet of 20 B has no room for headers and probe over layer udp; give at "
-            "least 68 B",
+            "flow f: a packet of 20 B has no room for headers and probe over layer udp and IPv4; "
+            "give at least 68 B",
         ),
         change=lambda device: device.apply([order(), order(name="g", interval_ns=3_000_000)]),
         safe=lambda device: not any(each.running for each in device.figures().values()),
