@@ -52,7 +52,7 @@ class Compiled:
     version: ip.Version | None = None
     vlan: int = 0
     swept: tuple[dict[int, Template], ...] = ()  #: of each packet of a sweep, `templates` first
-    vlans: tuple[int, ...] = ()  #: the VLAN of each of those, where it changes
+    vlans: tuple[int, ...] = ()  #: the VLAN of each of those, where it is swept
 
     @property
     def variants(self) -> tuple[dict[int, Template], ...]:
@@ -86,7 +86,7 @@ def compile_flow(flow: Flow, udp_port: int, canary: bytes = b"") -> Compiled:
     return Compiled(
         templates=variants[0],
         swept=variants if len(variants) > 1 else (),
-        vlans=vlans if len(set(vlans)) > 1 else (),
+        vlans=vlans if flow.sweep is not None and flow.sweep.vlan else (),
         udp_port=_receivers(flow, udp_port, packet),
         routed=routed if flow.routed is None else flow.routed,
         version=_version(packet) if flow.layer == "udp" else None,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from hil.errors import UsageError
 from hil.traffic.flow import Flow
+
+_MOST_FRAMES: Final = 1 << 14  # made beforehand, one for each packet of the round and each size
 
 
 def swept(flow: Flow, packet: Any) -> list[tuple[Any, int]]:
     """The headers of each packet of the round, as Scapy packets, and where its filler begins.
 
-    Raises: UsageError where a field is none of the flow's, or where a NAT would lose its way.
+    Raises: UsageError where a field is none of the flow's, where a NAT would lose its way, or where
+    there are too many.
     """
     if flow.sweep is None:
         return [(packet, 0)]
     if flow.tx.nat or flow.rx.nat:
         raise UsageError(f"flow {flow.name}: what is swept cannot be found again behind a NAT")
+    frames = flow.sweep.count * len(flow.plan.sizes)
+    if frames > _MOST_FRAMES:
+        raise UsageError(
+            f"flow {flow.name}: {flow.sweep.count:,} swept packets in {len(flow.plan.sizes):,} "
+            f"sizes are {frames:,} frames, and at most {_MOST_FRAMES:,} are held ready: sweep less"
+        )
     made = []
     for number in range(flow.sweep.count):
         values = dict(flow.sweep.packet(number))

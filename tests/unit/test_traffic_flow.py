@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hil.errors import UsageError
+from hil.targets.sweep import Sweep
 from hil.targets.traffic import SMALLEST, Burst
 from hil.traffic.compile import compile_flow, filler, fixed
 from hil.traffic.flow import Flow, periodic
@@ -235,6 +236,23 @@ def test_a_template_gets_the_tag_of_its_port_unless_it_has_its_own() -> None:
         (template,) = made.templates.values()
         assert made.vlan == vlan
         assert (template.link, len(template.frame)) == (18, 128 + 18)
+
+
+def test_frames_are_told_by_the_vlans_that_a_sweep_puts_them_in_be_it_one() -> None:
+    tagged = port("a", vlan=5)
+    for vlans in ((7,), (7, 8)):
+        made = compile_flow(flow(tx=tagged, sweep=Sweep(vlan=vlans)), 0)
+        assert made.vlans == vlans
+        sent = [each[128].frame[14:16] for each in made.variants]
+        assert sent == [vlan.to_bytes(2, "big") for vlan in vlans]
+    assert compile_flow(flow(tx=tagged, sweep=Sweep(payload=3)), 0).vlans == ()
+
+
+def test_more_swept_frames_than_can_be_held_ready_are_refused() -> None:
+    planned = periodic(40, 1000, 128)
+    planned["size"] += np.arange(40, dtype=planned["size"].dtype)
+    with pytest.raises(UsageError, match="1,000 swept packets in 40 sizes are 40,000 frames"):
+        compile_flow(flow(planned=planned, sweep=Sweep(payload=1000)), 0)
 
 
 def test_bare_ip_has_no_vlan() -> None:
