@@ -64,14 +64,14 @@ def assemble_long(
     )
     maps, timing, whole = (clock_map, cards), survey.timing(flow, counts), _Uncertainty()
     # Of a part of the run the cards' stamps say less than of some that are spread over all of it.
-    crossed = settled(survey.few, flow, timing, maps, run, survey.longest_ns)[2]
+    _, spread, crossed = settled(survey.few, flow, timing, maps, run, survey.longest_ns)
     with store.SamplesWriter(files.parquet) as file:
         for block in join.blocks(clock_map):
             cards.bring_together(block)
             samples, part, _ = settled(block, flow, timing, maps, run, survey.longest_ns)
             whole.add(part, _longest_ns(samples, timing))
             file.append(samples)
-        budget = whole.budget()
+        budget = whole.budget() if join.length else spread
         file.about({**about, **floor.packed(budget.floor_ns)})
     found = Found(store.load(files.parquet), counts, timing, budget, crossed)
     return described(flow, number, (made, cards), run, found)
@@ -142,7 +142,7 @@ class _Uncertainty:
 
     def budget(self) -> Budget:
         """That of the whole."""
-        assert self._worst is not None  # a run has a first packet
+        assert self._worst is not None  # of a run that was stopped before it began there is none
         whole = self._last if self._alike else thinned(self._values, self._counts)
         return replace(self._worst, floor_ns=whole)
 
