@@ -91,13 +91,23 @@ def measure(options: Options) -> int:
 
         join_or_enter(bench.source)
     flows = _flows(options, request, bench)
-    try:
-        taken, interrupted = _run(options, request, flows, bench)
-    except RigError as error:
-        if not options.json:
-            raise
-        measured.print_object(measured.nothing(error))
-        return ExitCode.RIG
+    beside = _references(bench, options, flows)
+    _permit(bench, (*flows, *beside))
+    with _samples(options.out) as directory:  # what is too much for memory is read from there
+        try:
+            taken, interrupted = _run(options, request, (flows, beside), bench, directory)
+        except RigError as error:
+            if not options.json:
+                raise
+            measured.print_object(measured.nothing(error))
+            return ExitCode.RIG
+        return _told(options, request, taken, interrupted=interrupted)
+
+
+def _told(
+    options: Options, request: _Request, taken: Sequence[Measurement], *, interrupted: bool
+) -> int:
+    """Judge and print what was measured; returns the exit code."""
     said = [
         measured.concluded(each, request.asked, [other for other in taken if other is not each])
         for each in taken
@@ -169,6 +179,8 @@ def _mixed(options: Options) -> Mapping[str, Traffic]:
         count = traffic.count
         if options.duration is not None or count is None:
             count = traffic.count_in(lasts_ns)
+        if count > _MOST_PACKETS:
+            raise UsageError(f"--traffic: flow {name} has {count:,} packets; give less --duration")
         found[name] = traffic.model_copy(update={"count": count})
     return found
 
@@ -250,51 +262,55 @@ def _port(text: str, bench: Testbed | None) -> Port:
 
 
 def _flows(options: Options, request: _Request, bench: Testbed | None) -> tuple[Flow, ...]:
-    """What is offered, all at once; the bench lets it pass."""
+    """What is offered, all at once."""
     if request.mix is None:
         flows = [_flow(options, request, bench)]
     else:
+        each = [(name, way) for name, mixed in request.mix.items() for way in mixed.directions]
         flows = [
-            _flow_of(name, traffic, way, options, bench, request.asked.bound_ns)
-            for name, traffic in request.mix.items()
-            for way in traffic.directions
+            _flow_of(options, request, bench, name, way, seed)
+            for seed, (name, way) in enumerate(each)
         ]
-    if bench is not None:
-        from hil.lab.safety import permit
-
-        permit(bench, flows)
     return tuple(flows)
 
 
 def _flow_of(
-    name: str,
-    traffic: Traffic,
-    way: str,
-    options: Options,
-    bench: Testbed | None,
-    bound_ns: int | None,
+    options: Options, request: _Request, bench: Testbed | None, name: str, way: str, seed: int
 ) -> Flow:
-    """One flow of a mix; its downlink is sent from the port to receive on."""
+    """One flow of a mix; its downlink is sent from the port to receive on.
+
+    Each has a seed of its own: what comes at random must not come at random together.
+    """
     from hil.traffic import Flow
     from hil.traffic.floor import stored
+    from hil.traffic.port import common_version
 
-    ends = (options.tx, options.rx or "")
-    tx, rx = (_port(end, bench) for end in (ends if way == "uplink" else reversed(ends)))
+    assert request.mix is not None
+    traffic, ends = request.mix[name], (options.tx, options.rx or "")
+    named = name if len(traffic.directions) == 1 else f"{name} {way}"
+    if way == "downlink":
+        ends = ends[::-1]
+    tx, rx = (_port(end, bench) for end in ends)
+    ip = common_version(tx, rx) if traffic.layer == "udp" else 4
+    beyond_ns = request.asked.bound_ns or traffic.keep_beyond_ns
+    with _naming(f"--traffic: flow {named}"):
+        planned = traffic.schedule(seed=seed, ip=ip)
     return Flow(
-        name=name if len(traffic.directions) == 1 else f"{name} {way}",
+        name=named,
         tx=tx,
         rx=rx,
-        planned=traffic.schedule(),
+        planned=planned,
         layer=traffic.layer,
         dscp=traffic.dscp,
         sweep=traffic.sweep,
-        direction="uplink" if way == "uplink" else "downlink",
+        direction=_way(way, options.tx, bench),
         traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
         interval_ns=traffic.interval_ns,
         floor=stored(tx, rx),
+        bound_ns=beyond_ns if options.out is not None else None,
         simulated=bench is not None and bench.world is not None,
         through=observing.points(bench, (options.tx, options.rx), options.observe),
-        bound_ns=bound_ns or traffic.keep_beyond_ns if options.out is not None else None,
+        search=observing.search(bench, options.rx, options.canary),
     )
 
 
@@ -336,23 +352,33 @@ def _direction(tx: str, bench: Testbed | None) -> Any:
     return "downlink"
 
 
+def _way(way: str, tx: str, bench: Testbed | None) -> Any:
+    """As `_direction`, of a flow of a mix: its uplink leaves the port to send from."""
+    away = _direction(tx, bench) == "uplink"
+    return "uplink" if away == (way == "uplink") else "downlink"
+
+
 def _run(
-    options: Options, request: _Request, flows: Sequence[Flow], bench: Testbed | None
+    options: Options,
+    request: _Request,
+    offered: tuple[Sequence[Flow], Sequence[Flow]],
+    bench: Testbed | None,
+    directory: Path,
 ) -> tuple[tuple[Measurement, ...], bool]:
-    """The measurements, and whether they were interrupted."""
+    """The measurements, and whether they were interrupted; `offered` are flows and their twins."""
+    flows, beside = offered
     from hil.lab.clock import watched
     from hil.traffic import RunInterrupted, run
 
     drain_ns = max(_LEAST_DRAIN_NS, 10 * (request.asked.bound_ns or 0))
     launcher = bench.launcher if bench is not None else ()
-    with _lease(bench), _samples(options.out) as directory, watched(bench) as told:
+    with _lease(bench), watched(bench) as told:
         try:
             if (far := options.reflector) is not None:
                 taken: tuple[Measurement, ...] = (
                     far_end.run(flows[0], far, directory, launcher, drain_ns, _progress()),
                 )
             else:
-                beside = _references(bench, options, flows)
                 taken = run(
                     [*flows, *beside],
                     directory=directory,
@@ -376,6 +402,14 @@ def _references(bench: Testbed | None, options: Options, flows: Sequence[Flow]) 
     from hil.lab.path import twins_between
 
     return twins_between(bench, options.tx, options.rx, flows)
+
+
+def _permit(bench: Testbed | None, flows: Sequence[Flow]) -> None:
+    """The bench lets pass what is offered, all at once."""
+    if bench is not None:
+        from hil.lab.safety import permit
+
+        permit(bench, flows)
 
 
 def _lease(bench: Testbed | None) -> contextlib.AbstractContextManager[object]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hil.cli.measure import Options, _lease, _sweep, _understood
+from hil.cli.measure import Options, _lease, _sweep, _understood, _way
 from hil.drivers.registry import Registry
 from hil.errors import LeaseLost, UsageError
 from hil.lab.lease import Lease
@@ -29,6 +29,22 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_a_duration_becomes_a_count() -> None:
     assert understood(duration="10 s", interval="2 ms").count == 5_000
     assert understood(duration="9 ms", interval="2 ms").count == 4
+
+
+def test_a_flow_of_a_mix_goes_the_way_that_its_ports_say() -> None:
+    world = load("virtual", Registry())
+    for tx, uplink, downlink in (("lan_a", "uplink", "downlink"), ("mec", "downlink", "uplink")):
+        assert _way("uplink", tx, world) == uplink
+        assert _way("downlink", tx, world) == downlink
+    assert _way("downlink", "veth0", None) == "downlink"
+
+
+def test_a_flow_of_a_mix_has_no_more_packets_than_one_alone(tmp_path: Path) -> None:
+    (tmp_path / "mix.yaml").write_text(
+        "flows: {a: {pattern: periodic, size: 128 B, interval: 1 us}}"
+    )
+    with pytest.raises(UsageError, match="flow a has 3,600,000,000 packets"):
+        understood(traffic=tmp_path / "mix.yaml", duration="1 h")
 
 
 def test_a_bound_has_a_share() -> None:
