@@ -19,7 +19,7 @@ from hil.lab.row import as_json as row_as_json
 from hil.verdict import ExitCode
 from hil.virtual import stage
 
-#: What can be measured, each in a minute or so.
+#: What can be measured, each in some minutes.
 PARTS: Final = {
     "rates": rates.rows,
     "times": benchmark.rows,

@@ -431,7 +431,7 @@ def _samples(out: Path | None) -> Iterator[Path]:
             raise UsageError(f"--out {out}: {error.strerror}") from None
         yield out
         return
-    _sweep()
+    _remove_left()
     try:
         path = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
     except OSError as error:
@@ -444,7 +444,7 @@ def _samples(out: Path | None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _sweep() -> None:
+def _remove_left() -> None:
     """Remove what a killed `hil measure` of this user left; what one still uses stays."""
     for path in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
         owner = re.fullmatch(rf"{_TEMPORARY}(\d+)-\w+", path.name)

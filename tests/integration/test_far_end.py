@@ -5,43 +5,13 @@ Everything runs in user and network namespaces that unshare(1) makes, hence with
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 OnBench = Callable[[str], Any]
 BENCH = Path(__file__).with_name("far_end_bench.py")
-ROOT = Path(__file__).parents[2]
 SCENARIOS = ("both_ways", "plain", "silent", "killed", "interrupted", "cautious")
-UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
-
-
-def _on_bench(scenario: str) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [*UNSHARE, sys.executable, str(BENCH), scenario],
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def on_bench() -> Iterator[OnBench]:
-    """All scenarios, three at a time: they wait much more than they work."""
-    with ThreadPoolExecutor(3) as pool:
-        found = {name: pool.submit(_on_bench, name) for name in SCENARIOS}
-        yield lambda name: found[name].result()
 
 
 def test_what_happens_on_either_way_is_counted_there(on_bench: OnBench) -> None:
