@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hil.cli.measure import Options, _lease, _sweep, _understood, _way
+from hil.cli.measure import Options, _lease, _remove_left, _understood, _way
 from hil.drivers.registry import Registry
 from hil.errors import LeaseLost, UsageError
 from hil.lab.lease import Lease
@@ -87,7 +87,7 @@ def test_what_a_killed_command_left_is_removed_and_what_is_in_use_is_not(
     for each in (dead, mine, other):
         each.mkdir()
         (each / "file").touch()
-    _sweep()
+    _remove_left()
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted((mine.name, other.name))
 
 
