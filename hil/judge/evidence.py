@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hil.judge.offered import Flags, Offered, offered
 from hil.samples.columns import Samples
 from hil.samples.measurement import Measurement
-from hil.samples.table import NOT_TAKEN, SEND_FAILED, SPOILED, difference_ns, taken
+from hil.samples.table import CLOCK_OF, NOT_TAKEN, SEND_FAILED, SPOILED, difference_ns, taken
 from hil.targets.traffic import Burst, Traffic, Video
 
 #: The delay of a packet of which no intact copy came.
@@ -101,7 +101,7 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
     delay[lost] = NEVER
     on_grid = sent
     if not (stamped := taken(sent)).all():
-        on_grid = np.where(stamped, sent, rows["intended_ns"])
+        on_grid = np.where(stamped, sent, _intended(measurement, rows, sent))
     in_flight = np.zeros(len(rows), np.bool_)
     if not measurement.complete and len(rows):
         in_flight = lost & (on_grid > on_grid.max() - due_ns)
@@ -116,6 +116,16 @@ def evidence(measurement: Measurement, traffic: Traffic | None, due_ns: int) -> 
         in_flight=in_flight,
         offered=None if traffic is None else offered(measurement, rows, traffic),
     )
+
+
+def _intended(measurement: Measurement, rows: Samples, sent: Times) -> Times:
+    """When packets were due, on the clock of their send stamps; a card's is read by the others."""
+    due = rows["intended_ns"]
+    if CLOCK_OF[measurement.timing.tx_column] == CLOCK_OF["intended_ns"]:
+        return due
+    apart = difference_ns(sent, due)
+    known = taken(apart)
+    return due + np.int64(np.median(apart[known])) if known.any() else due
 
 
 def _was_offered(rows: Samples, *, framed: bool) -> Flags:

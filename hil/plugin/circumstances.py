@@ -64,7 +64,7 @@ class Circumstances:
         from hil.samples.clues import Event
         from hil.samples.table import taken
 
-        sent = measurement.samples[measurement.timing.tx_column]
+        sent = measurement.samples[measurement.timing.tx_host_column]
         sent = sent[taken(sent)]
         if not sent.size:
             return ()

@@ -96,7 +96,7 @@ def autopsy(
         period_ns: of the network, to look at the send phase.
     """
     samples = measurement.samples
-    sent, delay = samples[measurement.timing.tx_column], measurement.delay_ns
+    sent, delay = samples[measurement.timing.tx_host_column], measurement.delay_ns
     left, lost = taken(sent), samples["arrival"] < 0
     late = left & (lost | (taken(delay) & (delay > bound_ns)))
     if not late.any():

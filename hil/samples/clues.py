@@ -67,7 +67,7 @@ def load(sent: Times, beside: Sequence[Measurement]) -> NDArray[np.int64] | None
         return None
     times, sizes = [], []
     for other in beside:
-        theirs = other.samples[other.timing.tx_column]
+        theirs = other.samples[other.timing.tx_host_column]
         times.append(theirs[taken(theirs)])
         sizes.append(other.samples["size"][taken(theirs)].astype(np.int64))
     at = np.concatenate(times)

@@ -58,6 +58,16 @@ class Timing:
         return f"rx_{self.rx}_ns"
 
     @property
+    def tx_host_column(self) -> str:
+        """As `tx_column` on the host's clock: for a network card's stamp the kernel's beside it."""
+        return self.tx_column if CLOCK_OF[self.tx_column] == "realtime" else "tx_kernel_ns"
+
+    @property
+    def rx_host_column(self) -> str:
+        """As `rx_column` on the host's clock: for a network card's stamp the kernel's beside it."""
+        return self.rx_column if CLOCK_OF[self.rx_column] == "realtime" else "rx_kernel_ns"
+
+    @property
     def comparable(self) -> bool:
         """Whether the two times have a difference."""
         return self.rx != "elsewhere"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hil.samples import metrics
 from hil.samples.measurement import Measurement
 from hil.samples.sightings import NOT_MEASURED, Sighting
-from hil.samples.table import CLOCK_OF, NOT_TAKEN, SPOILED, difference_ns, taken
+from hil.samples.table import NOT_TAKEN, SPOILED, difference_ns, taken
 
 #: A point that missed more of what came than this cannot say where the rest was lost.
 MOST_MISSED: Final = 0.01
@@ -99,10 +99,10 @@ def _ends(measurement: Measurement) -> list[tuple[str, str | None]]:
     if timing.rx == "elsewhere":
         return [(NOT_MEASURED, None), ("kernel", "rx_kernel_ns")]
     return [
-        (source, column) if CLOCK_OF[column] == "realtime" else ("kernel", f"{end}_kernel_ns")
-        for end, source, column in (
-            ("tx", timing.tx, timing.tx_column),
-            ("rx", timing.rx, timing.rx_column),
+        (source if column == host_column else "kernel", host_column)
+        for source, column, host_column in (
+            (timing.tx, timing.tx_column, timing.tx_host_column),
+            (timing.rx, timing.rx_column, timing.rx_host_column),
         )
     ]
 

@@ -60,9 +60,9 @@ def windows(measurement: Measurement) -> list[dict[str, Any]]:
     spoils the time until the next one came. Below 20 packets nothing is usual.
     """
     samples = measurement.samples
-    sent = samples[measurement.timing.tx_column]
-    received, delay = samples[measurement.timing.rx_column], measurement.delay_ns
-    known = taken(delay)
+    sent = samples[measurement.timing.tx_host_column]
+    received, delay = samples[measurement.timing.rx_host_column], measurement.delay_ns
+    known = taken(delay) & taken(sent) & taken(received)
     if int(known.sum()) < _FEWEST:
         return []
     usual = int(np.median(delay[known]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,15 @@ def measured(offsets: Any, delay: Any, *, lost: Any = (), size: int = 200) -> Me
         interval_ns=None, samples=samples, counts=counts, timing=Timing("kernel", "kernel"),
         budget=Budget(common_mode_ns=0, floor_ns=np.zeros(1, np.int64), sources=()),
     )  # fmt: skip
+
+
+def on_cards(run: Measurement) -> Measurement:
+    """The same run with its delays by the stamps of network cards, whose clock is 37 s ahead."""
+    for way in ("tx", "rx"):
+        kernel = run.samples[f"{way}_kernel_ns"]
+        ahead = np.where(kernel == NOT_TAKEN, NOT_TAKEN, kernel + 37_000 * MS)
+        run.samples[f"{way}_hardware_ns"] = ahead
+    return replace(run, timing=Timing("hardware", "hardware"))
 
 
 def saw_tooth(offsets: Any, rate_ppm: float, seed: int = 1) -> Any:
@@ -102,6 +112,7 @@ def test_each_late_packet_has_one_cause_and_the_causes_add_up() -> None:
     ]
     found = autopsy(run, 10 * MS, events=events)
     assert found is not None
+    assert autopsy(on_cards(run), 10 * MS, events=events) == found
     assert (found.n, found.late, found.lost) == (1000, 21, 1)
     assert dict(found.causes) == {HOST: 10, "cpe1: handover": 10, UNEXPLAINED: 1}
     assert found.causes[-1] == (UNEXPLAINED, 1), "what is not known stands last, and is shown"
@@ -123,6 +134,7 @@ def test_the_load_of_others_is_blamed_where_late_packets_come_with_it() -> None:
     assert found is not None
     assert dict(found.causes) == {LOAD: 300}
     assert found.packets[0].beside_bytes == 20 * 1400
+    assert autopsy(on_cards(measured(offsets, delay)), 10 * MS, beside=[other]) == found
     calm = measured(offsets, 3 * MS, size=1400)
     unrelated = autopsy(measured(offsets, delay), 10 * MS, beside=[calm])
     assert unrelated is not None

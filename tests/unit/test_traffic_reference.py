@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hil.samples.measurement import Budget, Counts, Measurement, Timing
@@ -52,6 +54,15 @@ def test_a_lost_packet_spoils_the_time_until_the_next_one_came() -> None:
     assert found["end_ns"] == START + 820 * MS + 30_000
     last = windows(cable({}, lost=(99,)))[0]
     assert last["end_ns"] == START + 2000 * MS, "after the last one for one interval"
+
+
+def test_its_windows_are_on_the_clock_of_the_host_whoever_stamped_its_packets() -> None:
+    run = cable({7: 3000}, lost=(40,))
+    for way in ("tx", "rx"):
+        kernel = run.samples[f"{way}_kernel_ns"]
+        ahead = np.where(kernel == NOT_TAKEN, NOT_TAKEN, kernel + 37_000 * MS)
+        run.samples[f"{way}_hardware_ns"] = ahead
+    assert windows(replace(run, timing=Timing("hardware", "hardware"))) == windows(run)
 
 
 def test_too_few_packets_know_no_usual_delay() -> None:
