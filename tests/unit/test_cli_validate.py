@@ -29,7 +29,7 @@ def test_the_shipped_world_is_valid_by_its_name(
     assert validate("virtual") == 0
     out, err = capsys.readouterr()
     assert out.endswith(
-        "virtual.yaml: valid: 5 devices, 4 ports, 4 paths, a world of 5 endpoints (SIMULATED)\n"
+        "virtual.yaml: valid: 5 devices, 5 ports, 4 paths, a world of 5 endpoints (SIMULATED)\n"
     )
     assert not err
 
