@@ -99,7 +99,9 @@ def measure(options: Options) -> int:
         except RigError as error:
             if not options.json:
                 raise
-            measured.print_object(measured.nothing(error))
+            nothing = measured.nothing(error)
+            each = [{"flow": flow.name} | nothing for flow in flows]
+            measured.print_object(nothing if request.mix is None else {"flows": each})
             return ExitCode.RIG
         return _told(options, request, taken, interrupted=interrupted)
 

@@ -148,9 +148,9 @@ class Offer:
     direction: Way
     traffic: Traffic | None
 
-    def flow(self, name: str) -> Flow:
-        """The flow that offers it."""
-        return self.path.flow(name, self.traffic, self.direction)
+    def flow(self, name: str, draw: int = 0) -> Flow:
+        """The flow that offers it; `draw` as of `Path.flow`."""
+        return self.path.flow(name, self.traffic, self.direction, draw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +226,11 @@ class Path:
         """Both directions at once."""
         return BothWays(self)
 
-    def flow(self, name: str, traffic: Traffic | None, direction: Way) -> Flow:
+    def flow(self, name: str, traffic: Traffic | None, direction: Way, draw: int = 0) -> Flow:
         """`traffic` bound to this route's ports.
+
+        Of like flows at the same time each has a `draw` of its own: what comes at random must not
+        come at random together.
 
         Raises: UsageError when there is none: the requirement is about something else.
         """
@@ -237,7 +240,7 @@ class Path:
         tx, rx = (near, far) if direction == "uplink" else (far, near)
         ip = common_version(tx, rx) if traffic.layer == "udp" else 4
         try:
-            planned = traffic.schedule(seed=self.bench.seed, ip=ip)
+            planned = traffic.schedule(seed=self.bench.seed + draw, ip=ip)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from None
         return Flow(
@@ -271,7 +274,7 @@ class Path:
             replace(self.flow(f"{self.kind} {way}", traffic, way), search=search)
             for way in directions
         ]
-        flows += [offer.flow(f"load {i}") for i, offer in enumerate(beside, 1)]
+        flows += [offer.flow(f"load {i}", i) for i, offer in enumerate(beside, 1)]
         flows += self.references(flows[: len(directions)])
         return _measured(self.bench, flows)[: len(directions)]
 
@@ -288,7 +291,8 @@ def together(*offers: Offer) -> tuple[Measurement, ...]:
     if not offers:
         raise UsageError("together needs at least one flow, as in path.uplink().offer(traffic)")
     flows = [
-        offer.flow(f"{offer.path.kind} {offer.direction} {i}") for i, offer in enumerate(offers, 1)
+        offer.flow(f"{offer.path.kind} {offer.direction} {i}", i)
+        for i, offer in enumerate(offers, 1)
     ]
     return _measured(offers[0].path.bench, flows)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.errors import UsageError
 from hil.samples.planned import Held
 from hil.samples.table import ARRIVED, OBSERVED, PLANNED, SENT
 from hil.traffic.compile import Compiled, compile_flow, fixed
@@ -203,7 +204,9 @@ def _udp_ports(flows: Sequence[Flow]) -> list[tuple[int, bool]]:
             found.append((0, False))
             continue
         target, wanted = flow.ends[1], flow.udp.target if flow.udp else 0
-        free = free_udp_port(flow.rx, target, wanted)
+        taken = {port for port, held in found if held}
+        while (free := free_udp_port(flow.rx, target, wanted)) in taken and not wanted:
+            pass  # nothing holds it before the receiver does, so the kernel may name it twice
         found.append((wanted or 49_153 + index, False) if free is None else (free, True))
     return found
 
@@ -212,6 +215,8 @@ def free_udp_port(port: Port, address: Address, wanted: int = 0) -> int | None:
     """A UDP port that is free at an address of `port`; None where the address cannot be held.
 
     `wanted` is the one that it must be, 0 for any.
+
+    Raises: UsageError where that one is in use.
     """
     if port.host is not None:
         from hil.traffic.remote import connected
@@ -226,9 +231,14 @@ def free_udp_port(port: Port, address: Address, wanted: int = 0) -> int | None:
             sock.bind(own_address(address, port.index, wanted))
             return int(sock.getsockname()[1])
         except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise
-            return None
+            if error.errno == errno.EADDRNOTAVAIL:
+                return None
+            if error.errno == errno.EADDRINUSE:
+                raise UsageError(
+                    f"port {port.name}: UDP port {wanted} of {address} is in use: another "
+                    f"measurement behind its NAT has to end first"
+                ) from None
+            raise
 
 
 def _frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from hil.cli.measure import Options, _lease, _remove_left, _understood, _way
+from hil.cli.measure import Options, _lease, _remove_left, _understood, _way, measure
 from hil.drivers.registry import Registry
-from hil.errors import LeaseLost, UsageError
+from hil.errors import LeaseLost, RigError, UsageError
 from hil.lab.lease import Lease
 from hil.testbed import load
 
@@ -45,6 +46,27 @@ def test_a_flow_of_a_mix_has_no_more_packets_than_one_alone(tmp_path: Path) -> N
     )
     with pytest.raises(UsageError, match="flow a has 3,600,000,000 packets"):
         understood(traffic=tmp_path / "mix.yaml", duration="1 h")
+
+
+def test_a_mix_that_the_rig_did_not_let_begin_has_an_entry_for_each_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mix.yaml").write_text(
+        "flows:\n  a: {pattern: periodic, size: 128 B, interval: 1 ms, "
+        "directions: [uplink, downlink]}\n"
+    )
+
+    def fails(*_: object) -> None:
+        raise RigError("no next hop")
+
+    monkeypatch.setattr("hil.cli.measure._run", fails)
+    asked = Options(
+        tx="lo", rx="lo", traffic=tmp_path / "mix.yaml", json=True, out=tmp_path / "kept"
+    )
+    assert measure(asked) == 10
+    flows = json.loads(capsys.readouterr().out)["flows"]
+    assert [each["flow"] for each in flows] == ["a uplink", "a downlink"]
+    assert all(each["invalid_reasons"] == ["no next hop"] for each in flows)
 
 
 def test_a_bound_has_a_share() -> None:
