@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -31,3 +32,22 @@ def serve(work: Callable[[Mapping[str, Any], Lines], None]) -> int:
         lines.send({"error": str(error), "usage": isinstance(error, UsageError)})
         return 1
     return 0
+
+
+def told_to_start(lines: Lines, granted: Mapping[str, bool]) -> tuple[int, int] | None:
+    """Say that a sender is ready and wait until it is told to start; None when it is not to.
+
+    Returns when the schedule starts, on CLOCK_MONOTONIC and on CLOCK_REALTIME. From then on no
+    garbage is collected: a collection would make packets late.
+    """
+    lines.send({"ready": granted})
+    while not lines.closed:
+        for line in lines.receive(0.5):
+            if "go" in line:
+                gc.collect()
+                gc.freeze()
+                gc.disable()
+                return line["start"], line["go"]
+            if "stop" in line:
+                return None
+    return None

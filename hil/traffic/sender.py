@@ -13,7 +13,6 @@ in one call, and share the time at which the process handed them over.
 
 from __future__ import annotations
 
-import gc
 import socket
 import sys
 import time
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from hil.errors import RigError, UsageError
 from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.traffic import linux
-from hil.traffic.child import serve
+from hil.traffic.child import serve, told_to_start
 from hil.traffic.exchange import Lines, RowRing, load_array
 from hil.traffic.frames import MOST, Frames
 from hil.traffic.schedule import SCHEDULE, Schedule, read_plan
@@ -129,14 +128,10 @@ class Sender:
 
     def run(self) -> None:
         """Send the schedule, then hand over the last stamps."""
-        self._lines.send({"ready": self._granted})
-        go = self._await_go()
+        go = told_to_start(self._lines, self._granted)
         if go is None:
             return
         start_ns, intended_ns = go
-        gc.collect()
-        gc.freeze()
-        gc.disable()
         self._warm(start_ns)
         self._send_all(start_ns, intended_ns)
         self._collect_rest()
@@ -160,15 +155,6 @@ class Sender:
         for outlet in self._outlets:
             found[outlet.name] = found.get(outlet.name, 0) + outlet.warm_stamped
         return found
-
-    def _await_go(self) -> tuple[int, int] | None:
-        while not self._lines.closed:
-            for line in self._lines.receive(0.5):
-                if "go" in line:
-                    return line["start"], line["go"]
-                if "stop" in line:
-                    return None
-        return None
 
     def _warm(self, start_ns: int) -> None:
         """Send the warm-up frames: paths, caches and the kernel's stamping wake up."""

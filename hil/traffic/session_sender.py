@@ -12,7 +12,6 @@ lost on the way, and one that repeats the sender's numbers repeats the gap (`hil
 
 from __future__ import annotations
 
-import gc
 import socket
 import sys
 import time
@@ -26,7 +25,7 @@ from hil.errors import RigError, UsageError
 from hil.samples.table import NOT_TAKEN, SEND_FAILED, SENT
 from hil.samples.two_way import PADDING_DIFFERS, REPLY
 from hil.traffic import linux
-from hil.traffic.child import serve
+from hil.traffic.child import serve, told_to_start
 from hil.traffic.datagrams import Datagram, StampedDatagrams
 from hil.traffic.discipline import discipline
 from hil.traffic.exchange import Lines, RowRing
@@ -144,14 +143,10 @@ class SessionSender:
 
     def run(self) -> None:
         """Send the schedule, wait for the word to finish, send the closing packets."""
-        self._lines.send({"ready": self._granted})
-        go = self._await_go()
+        go = told_to_start(self._lines, self._granted)
         if go is None:
             return
         start_ns, intended_ns = go
-        gc.collect()
-        gc.freeze()
-        gc.disable()
         first = self._begin(start_ns)
         offered = self._send_all(start_ns, intended_ns, first)
         self._look()
@@ -161,15 +156,6 @@ class SessionSender:
             self._rest(time.monotonic_ns() + _GLANCE_NS // 4)
         self._close(first + offered)
         self._lines.send({"done": self._report()})
-
-    def _await_go(self) -> tuple[int, int] | None:
-        while not self._lines.closed:
-            for line in self._lines.receive(0.5):
-                if "go" in line:
-                    return line["start"], line["go"]
-                if "stop" in line:
-                    return None
-        return None
 
     def _begin(self, start_ns: int) -> int:
         """Send the warm-up, one number left out; returns the number of the first planned packet."""
