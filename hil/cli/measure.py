@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -283,9 +283,7 @@ def _flow_of(
 
     Each has a seed of its own: what comes at random must not come at random together.
     """
-    from hil.traffic import Flow
-    from hil.traffic.floor import stored
-    from hil.traffic.port import common_version
+    from hil.traffic.flow import offering
 
     assert request.mix is not None
     traffic, ends = request.mix[name], (options.tx, options.rx or "")
@@ -293,22 +291,12 @@ def _flow_of(
     if way == "downlink":
         ends = ends[::-1]
     tx, rx = (_port(end, bench) for end in ends)
-    ip = common_version(tx, rx) if traffic.layer == "udp" else 4
     beyond_ns = request.asked.bound_ns or traffic.keep_beyond_ns
     with _naming(f"--traffic: flow {named}"):
-        planned = traffic.schedule(seed=seed, ip=ip)
-    return Flow(
-        name=named,
-        tx=tx,
-        rx=rx,
-        planned=planned,
-        layer=traffic.layer,
-        dscp=traffic.dscp,
-        sweep=traffic.sweep,
+        flow = offering(named, traffic, tx, rx, seed=seed)
+    return replace(
+        flow,
         direction=_way(way, options.tx, bench),
-        traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
-        interval_ns=traffic.interval_ns,
-        floor=stored(tx, rx),
         bound_ns=beyond_ns if options.out is not None else None,
         simulated=bench is not None and bench.world is not None,
         through=observing.points(bench, (options.tx, options.rx), options.observe),
@@ -401,9 +389,10 @@ def _references(bench: Testbed | None, options: Options, flows: Sequence[Flow]) 
     """Twins of the flows over a cable, where the route between the ports has one."""
     if bench is None or options.rx is None:
         return []
-    from hil.lab.path import twins_between
+    from hil.lab.path import route_between, twins
 
-    return twins_between(bench, options.tx, options.rx, flows)
+    route = route_between(bench, options.tx, options.rx)
+    return [] if route is None else twins(bench, route, flows)
 
 
 def _permit(bench: Testbed | None, flows: Sequence[Flow]) -> None:

@@ -22,13 +22,14 @@ def points(
     Raises: UsageError: a port or an interface that is not there.
     """
     from hil.errors import UsageError
-    from hil.lab.path import passed_on_the_way
+    from hil.lab.path import route_between
 
     tx, rx = ends
     if rx is None and named:
         raise UsageError("--observe goes with --rx: a reflector's answers are not looked for")
     if named is None:
-        named = () if bench is None or rx is None else passed_on_the_way(bench, tx, rx)
+        route = None if bench is None or rx is None else route_between(bench, tx, rx)
+        named = () if route is None else route.through
     return tuple(_point(bench, name) for name in named)
 
 

@@ -15,9 +15,8 @@ from hil.samples.measurement import Measurement
 from hil.targets import Traffic
 from hil.testbed import PathKind, Route, Testbed
 from hil.traffic import Flow, Port, RunInterrupted, resolve_port, run
-from hil.traffic.floor import stored
+from hil.traffic.flow import offering
 from hil.traffic.point import Point, Search
-from hil.traffic.port import common_version
 from hil.traffic.reference import twin
 
 Way = Literal["uplink", "downlink"]
@@ -108,13 +107,13 @@ def live_point(testbed: Testbed, name: str) -> Point:
     )
 
 
-def passed_on_the_way(testbed: Testbed, tx: str, rx: str) -> tuple[str, ...]:
-    """The points of the route between two ports, in the order in which uplink passes them."""
+def route_between(testbed: Testbed, one: str, other: str) -> Route | None:
+    """The first route that joins two ports, whichever way; None where none does."""
     for routes in testbed.paths.values():
         for route in routes:
-            if {route.source, route.to} == {tx, rx}:
-                return route.through
-    return ()
+            if {route.source, route.to} == {one, other}:
+                return route
+    return None
 
 
 def twins(testbed: Testbed, route: Route, flows: Sequence[Flow]) -> list[Flow]:
@@ -129,15 +128,6 @@ def twins(testbed: Testbed, route: Route, flows: Sequence[Flow]) -> list[Flow]:
         twin(flow, near, far) if flow.direction == "uplink" else twin(flow, far, near)
         for flow in flows
     ]
-
-
-def twins_between(testbed: Testbed, tx: str, rx: str, flows: Sequence[Flow]) -> list[Flow]:
-    """As `twins`, for the route between two ports; none where there is no such route."""
-    for routes in testbed.paths.values():
-        for route in routes:
-            if {route.source, route.to} == {tx, rx}:
-                return twins(testbed, route, flows)
-    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,25 +228,14 @@ class Path:
             raise UsageError(f"{name}: the requirement has no traffic to offer")
         near, far = self.bench.port(self.route.source), self.bench.port(self.route.to)
         tx, rx = (near, far) if direction == "uplink" else (far, near)
-        ip = common_version(tx, rx) if traffic.layer == "udp" else 4
         try:
-            planned = traffic.schedule(seed=self.bench.seed + draw, ip=ip)
+            flow = offering(name, traffic, tx, rx, seed=self.bench.seed + draw)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from None
-        return Flow(
-            name=name,
-            tx=tx,
-            rx=rx,
-            planned=planned,
-            layer=traffic.layer,
-            dscp=traffic.dscp,
-            sweep=traffic.sweep,
-            bound_ns=traffic.keep_beyond_ns,
+        return replace(
+            flow,
             path=self.kind,
             direction=direction,
-            traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
-            interval_ns=traffic.interval_ns,
-            floor=stored(tx, rx),
             simulated=self.bench.testbed.world is not None,
             through=self.bench.points(self.route.through),
         )

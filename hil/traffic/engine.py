@@ -439,13 +439,13 @@ def _all_measured(
     flows: Sequence[Flow], orders: Orders, files: Sequence[store.Files], home: Taken
 ) -> list[Measurement]:
     """The measurements of all flows, in their order; references first, for what they saw."""
-    numbers = sorted(range(len(files)), key=lambda k: not flows[k].reference)
     done: dict[int, Measurement] = {}
-    for k in numbers:
-        if done and not flows[k].reference and all(flows[other].reference for other in done):
+    for cable in (True, False):
+        for k in (number for number, flow in enumerate(flows) if flow.reference is cable):
+            done[k] = _measured(flows, k, orders, files[k], home)
+        if cable:
             home = reference.watched(home, list(done.values()))
-        done[k] = _measured(flows, k, orders, files[k], home)
-    return [done[k] for k in range(len(files))]
+    return [done[k] for k in range(len(flows))]
 
 
 def _measured(

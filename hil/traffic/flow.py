@@ -13,8 +13,8 @@ from hil.samples.measurement import Direction
 from hil.samples.planned import Planned, planned
 from hil.samples.table import PLANNED, Table
 from hil.targets.sweep import Sweep
-from hil.targets.traffic import Layer, smallest_bytes
-from hil.traffic.floor import Floor
+from hil.targets.traffic import Layer, Traffic, smallest_bytes
+from hil.traffic.floor import Floor, stored
 from hil.traffic.point import Point, Search
 from hil.traffic.port import Address, Port, common_version
 from hil.wire import ip, probe
@@ -146,3 +146,24 @@ def periodic(count: int, interval_ns: int, size: int) -> Table:
     planned["size"] = size
     planned["offset_ns"] = index * interval_ns
     return planned
+
+
+def offering(name: str, traffic: Traffic, tx: Port, rx: Port, *, seed: int) -> Flow:
+    """`traffic` as a flow from `tx` to `rx`, for its own count.
+
+    Raises: ValueError where it cannot be offered over the version of IP that both ports speak.
+    """
+    version = common_version(tx, rx) if traffic.layer == "udp" else 4
+    return Flow(
+        name=name,
+        tx=tx,
+        rx=rx,
+        planned=traffic.schedule(seed=seed, ip=version),
+        layer=traffic.layer,
+        dscp=traffic.dscp,
+        sweep=traffic.sweep,
+        bound_ns=traffic.keep_beyond_ns,
+        traffic=traffic.model_dump(mode="json", by_alias=True, exclude_none=True),
+        interval_ns=traffic.interval_ns,
+        floor=stored(tx, rx),
+    )
