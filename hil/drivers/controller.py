@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Protocol, Self
@@ -11,6 +10,7 @@ from pydantic import model_validator
 
 from hil.clock import SYSTEM, Clock
 from hil.document import Duration
+from hil.drivers.liveness import liveness
 from hil.drivers.protocols import (
     Cycle,
     Health,
@@ -134,16 +134,14 @@ class Controller(ABC):
 
     def health(self) -> HealthReport:
         """See `Device.health`; a controller that does not run its program is degraded."""
-        start = time.monotonic_ns()
-        try:
+
+        def ask() -> tuple[Health, str]:
             state = self.run_state()
             if state is RunState.UNKNOWN:
                 self._greet()
-        except DriverError as error:
-            return HealthReport(Health.DEAD, str(error), None)
-        took = time.monotonic_ns() - start
-        status = Health.DEGRADED if state is RunState.STOP else Health.OK
-        return HealthReport(status, state.value, took)
+            return Health.DEGRADED if state is RunState.STOP else Health.OK, state.value
+
+        return liveness(ask)
 
     def capabilities(self) -> frozenset[str]:
         """See `Device.capabilities`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from hil.clock import SYSTEM, Clock, Deadline
 from hil.document import Duration
 from hil.drivers.generator import ClockQuality, FlowFigures, GeneratorFlow
+from hil.drivers.liveness import liveness
 from hil.drivers.protocols import Health, HealthReport, Identity
 from hil.drivers.transcript import Transcript
 from hil.errors import ConnectFailed, ConnectionLost, DeviceError, DriverError, DriverTimeout
@@ -126,12 +127,12 @@ class GeneratorOtg:
 
     def health(self) -> HealthReport:
         """See `Device.health`."""
-        start_ns = self._clock.monotonic_ns()
-        try:
+
+        def ask() -> tuple[Health, str]:
             self.identify()
-        except DriverError as error:
-            return HealthReport(Health.DEAD, str(error), None)
-        return HealthReport(Health.OK, "answers", self._clock.monotonic_ns() - start_ns)
+            return Health.OK, "answers"
+
+        return liveness(ask, self._clock)
 
     def capabilities(self) -> frozenset[str]:
         """See `Device.capabilities`."""

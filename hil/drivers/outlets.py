@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from hil.clock import SYSTEM, Clock, Deadline
 from hil.document import Duration, Model
+from hil.drivers.liveness import liveness
 from hil.drivers.protocols import Health, HealthReport, Identity
 from hil.drivers.transcript import Transcript
 from hil.errors import ConnectFailed, DeviceError, DriverError, UnsafeOperation, UsageError
@@ -105,13 +105,12 @@ class OutletSwitch(ABC):
 
     def health(self) -> HealthReport:
         """See `Device.health`."""
-        start = time.monotonic_ns()
-        try:
+
+        def ask() -> tuple[Health, str]:
             on = self._read(self.outlets[0])
-        except DriverError as error:
-            return HealthReport(Health.DEAD, str(error), None)
-        took = time.monotonic_ns() - start
-        return HealthReport(Health.OK, f"outlet {self.outlets[0]} is {_word(on)}", took)
+            return Health.OK, f"outlet {self.outlets[0]} is {_word(on)}"
+
+        return liveness(ask)
 
     def capabilities(self) -> frozenset[str]:
         """See `Device.capabilities`."""

@@ -7,9 +7,7 @@ alone, a SHA-256 of the file; it is salted, so that no list of guesses finds the
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.errors import RigError
+from hil.virtual.faults import sealing
 from hil.virtual.faults.fault_list import FaultList
 
 Level = Literal["healthy", "doubtful", "broken"]
@@ -146,11 +145,7 @@ def secret_generator() -> np.random.Generator:
 
 def seal(path: Path, what: Any) -> str:
     """Write what nobody else is to see yet, with salt, readable by its owner alone; its seal."""
-    content = json.dumps({"salt": secrets.token_hex(32), "what": what}).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    return hashlib.sha256(content).hexdigest()
+    return sealing.write(path, json.dumps({"salt": sealing.salt(), "what": what}).encode())
 
 
 def unseal(path: Path, expected: str) -> Any:
@@ -159,7 +154,7 @@ def unseal(path: Path, expected: str) -> Any:
     Raises: RigError when it is not what belongs to that seal.
     """
     content = path.read_bytes()
-    if not secrets.compare_digest(hashlib.sha256(content).hexdigest(), expected):
+    if not sealing.belongs(content, expected):
         raise RigError(f"{path.name} was changed after it was sealed")
     return json.loads(content)["what"]
 

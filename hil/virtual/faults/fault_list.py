@@ -24,9 +24,7 @@ only its owner can read and prints the seal, ``open FILE SEAL`` prints the list 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import secrets
 import sys
 from collections.abc import Collection
@@ -39,6 +37,7 @@ from pydantic import Field, model_validator
 from hil.document import Duration, Model, load
 from hil.errors import HilError, UsageError
 from hil.verdict import ExitCode
+from hil.virtual.faults import sealing
 
 _By = Annotated[Duration, Field(gt=0, le=10_000_000_000)]
 _Block: Final = 16  # packets of a drawn list that share one fault
@@ -235,12 +234,8 @@ def sealed(path: Path, faults: FaultList) -> str:
 
     Raises: OSError when the file is there already or cannot be written.
     """
-    salted = faults.model_copy(update={"salt": secrets.token_hex(32)})
-    content = salted.text().encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    return hashlib.sha256(content).hexdigest()
+    salted = faults.model_copy(update={"salt": sealing.salt()})
+    return sealing.write(path, salted.text().encode())
 
 
 def opened(path: Path, seal: str) -> FaultList:
@@ -249,11 +244,12 @@ def opened(path: Path, seal: str) -> FaultList:
     Raises: UsageError when it is not the one of that seal; ConfigError as `read`.
     """
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    if not secrets.compare_digest(found, seal):
-        raise UsageError(f"{path} is not the list of that seal: its own is {found}")
+    if not sealing.belongs(content, seal):
+        own = sealing.seal_of(content)
+        raise UsageError(f"{path} is not the list of that seal: its own is {own}")
     return read(path)
 
 
