@@ -81,11 +81,11 @@ def concluded(measurement: Measurement, asked: Asked, beside: Sequence[Measureme
     summary = summarise(measurement, bound_ns=bound_ns)
     summary |= _conclusion(reasons, judgement)
     summary["off_grid_share"] = off_grid_share(measurement)
+    folded = None if period_ns is None else phase_map(measurement, period_ns, bound_ns=bound_ns)
     late = None
     if bound_ns is not None and measurement.direction != "loop":
-        late = autopsy(measurement, bound_ns, beside=beside, period_ns=period_ns)
+        late = autopsy(measurement, bound_ns, beside=beside, folded=folded)
     summary["autopsy"] = late.to_json() | {"sentence": late.sentence} if late is not None else None
-    folded = None if period_ns is None else phase_map(measurement, period_ns, bound_ns=bound_ns)
     summary["phase"] = folded.to_json() if folded is not None else None
     summary["conditions"] = dict(measurement.conditions)
     return Said(measurement, summary, judgement)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from hil.clock import SYSTEM
 from hil.errors import HilError
-from hil.units import parse_duration
 
 if TYPE_CHECKING:
     from hil.judge import Judgement
@@ -42,12 +41,13 @@ class Circumstances:
     ) -> Autopsy | None:
         """The causes of the late packets of a judged flow; None where none was late."""
         from hil.samples.autopsy import autopsy
+        from hil.samples.phase import declared_period_ns, phase_map
 
         if judgement.metric != "delay" or judgement.limit is None:
             return None
         if measurement.direction == "loop" or not judgement.exceeding:
             return None
-        named = measurement.traffic.get("phase_period")
+        period_ns = declared_period_ns(measurement)
         return autopsy(
             measurement,
             int(judgement.limit),
@@ -57,7 +57,7 @@ class Circumstances:
                 for each in self._run
                 if each.id != measurement.id and _run_of(each) == _run_of(measurement)
             ],
-            period_ns=parse_duration(named) if isinstance(named, str) else named,
+            folded=None if period_ns is None else phase_map(measurement, period_ns),
         )
 
     def _events(self, measurement: Measurement, lab: Lab | None) -> tuple[Event, ...]:

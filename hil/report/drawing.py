@@ -12,9 +12,8 @@ from hil.report.markup import Markup
 from hil.report.page import figure
 from hil.report.quantity import shown
 from hil.samples import metrics
-from hil.samples.phase import clock_words, phase_map
+from hil.samples.phase import clock_words, declared_period_ns, phase_map
 from hil.samples.table import taken
-from hil.units import parse_duration
 from hil.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -178,10 +177,8 @@ def _course(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
 
 def _phases(judgement: AnyJudgement, measurement: Measurement) -> list[Markup]:
     """Delay over the period of the network, where the traffic names one and delays follow it."""
-    named = measurement.traffic.get("phase_period")
-    if named is None:
+    if (period_ns := declared_period_ns(measurement)) is None:
         return []
-    period_ns = parse_duration(named) if isinstance(named, str) else int(named)
     limit = int(judgement.limit) if judgement.limit is not None else None
     folded = phase_map(measurement, period_ns, bound_ns=limit)
     if folded is None or not folded.periodic:

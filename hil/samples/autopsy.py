@@ -29,6 +29,7 @@ import numpy as np
 from hil.samples import clues
 from hil.samples.clues import Event
 from hil.samples.measurement import Measurement
+from hil.samples.phase import PhaseMap
 from hil.samples.table import NOT_TAKEN, SPOILED, taken
 
 UNEXPLAINED: Final = "unexplained"
@@ -84,7 +85,7 @@ def autopsy(
     *,
     events: Sequence[Event] = (),
     beside: Sequence[Measurement] = (),
-    period_ns: int | None = None,
+    folded: PhaseMap | None = None,
 ) -> Autopsy | None:
     """Looks at each packet that took more than `bound_ns` or never came; None where none is.
 
@@ -93,7 +94,7 @@ def autopsy(
         bound_ns: what is late.
         events: what happened meanwhile.
         beside: flows that were offered in the same run.
-        period_ns: of the network, to look at the send phase.
+        folded: its delays over the period of the network, to look at the send phase.
     """
     samples = measurement.samples
     sent, delay = samples[measurement.timing.tx_host_column], measurement.delay_ns
@@ -105,7 +106,7 @@ def autopsy(
     rows = np.flatnonzero(late)
     event = clues.events(sent, delay, rows, bound_ns, events)
     load = clues.load(sent, beside)
-    part = clues.parts(measurement, period_ns)
+    part = clues.parts(measurement, folded)
     place = clues.places(measurement, late)
     judged = left & ~spoiled
     crowded = clues.more_often_above(load, late, judged)

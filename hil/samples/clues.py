@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from hil.samples.measurement import Measurement
-from hil.samples.phase import part_of, phase_map
+from hil.samples.phase import PhaseMap, part_of
 from hil.samples.segments import last_seen, way
 from hil.samples.table import difference_ns, taken
 
@@ -79,14 +79,12 @@ def load(sent: Times, beside: Sequence[Measurement]) -> NDArray[np.int64] | None
     return np.asarray(volume[until] - volume[since], np.int64)
 
 
-def parts(measurement: Measurement, period_ns: int | None) -> Parts | None:
+def parts(measurement: Measurement, folded: PhaseMap | None) -> Parts | None:
     """The part of the period each packet was sent in; None where delays show no such period."""
-    if period_ns is None or (found := phase_map(measurement, period_ns)) is None:
+    if folded is None or not folded.periodic:
         return None
-    if not found.periodic:
-        return None
-    number = part_of(measurement, found)
-    return Parts(number, np.array(found.start_ns, np.int64)[number])
+    number = part_of(measurement, folded)
+    return Parts(number, np.array(folded.start_ns, np.int64)[number])
 
 
 def places(measurement: Measurement, late: Flags) -> Mapping[int, str]:

@@ -19,6 +19,7 @@ from scipy.special import gammaln
 
 from hil.samples.measurement import Measurement
 from hil.samples.table import SPOILED, taken
+from hil.units import parse_duration
 
 BINS: Final = 20
 _FEWEST: Final = 200  # packets, below which nothing is folded
@@ -98,6 +99,12 @@ class PhaseMap:
                 for i, start in enumerate(self.start_ns)
             ],
         }
+
+
+def declared_period_ns(measurement: Measurement) -> int | None:
+    """The period that the offered traffic names (`phase_period`); None where it names none."""
+    named = measurement.traffic.get("phase_period")
+    return parse_duration(named) if isinstance(named, str) else named
 
 
 def phase_map(

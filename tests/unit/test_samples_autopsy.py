@@ -144,7 +144,8 @@ def test_the_load_of_others_is_blamed_where_late_packets_come_with_it() -> None:
 def test_the_send_phase_is_blamed_where_lateness_hangs_on_it() -> None:
     draw = np.random.default_rng(5)
     offsets = np.sort(draw.integers(0, 60_000 * MS, 6000))
-    found = autopsy(measured(offsets, saw_tooth(offsets, 5.0)), 4 * MS, period_ns=PERIOD)
+    run = measured(offsets, saw_tooth(offsets, 5.0))
+    found = autopsy(run, 4 * MS, folded=phase_map(run, PERIOD))
     assert found is not None
     causes = dict(found.causes)
     assert causes[PHASE] > 0.9 * found.late
