@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hil.lab.standard import NAMESPACES
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 BENCH = Path(__file__).with_name("calibration_bench.py")
 ROOT = Path(__file__).parents[2]
 
 
-def on_stage(program: str, state: Path) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        stage.command(NAMESPACES, [sys.executable, str(BENCH), program]),
-        env=os.environ | {"PYTHONPATH": path, "XDG_STATE_HOME": str(state)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def on_bench(program: str, state: Path) -> Any:
+    return on_stage(BENCH, program, names=NAMESPACES, XDG_STATE_HOME=str(state))
 
 
 def test_spacing_behind_a_token_bucket_is_what_its_rate_says(tmp_path: Path) -> None:
-    found = on_stage("token_bucket", tmp_path)
+    found = on_bench("token_bucket", tmp_path)
     assert found["agrees"], found["sentence"]
     assert found["slope_uncertainty_ns"] < 50, "one twentieth of the slope: it says something"
 
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return on_stage("calibrate", tmp_path_factory.mktemp("state"))
+    return on_bench("calibrate", tmp_path_factory.mktemp("state"))
 
 
 def sources(shown: Any) -> str:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 BENCH = Path(__file__).with_name("clock_bench.py")
-ROOT = Path(__file__).parents[2]
 
 
-def on_stage(program: str, *names: str) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        stage.command(names or ("near", "far"), [sys.executable, str(BENCH), program]),
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def on_bench(program: str, *names: str) -> Any:
+    return on_stage(BENCH, program, names=names or ("near", "far"))
 
 
 def test_packets_that_this_host_refused_are_bracketed_and_no_loss_of_the_network() -> None:
-    found = on_stage("lost_here")
+    found = on_bench("lost_here")
     assert found["lost"] > 100
     assert found["bracketed"] == found["lost"]
     assert found["came_and_spoiled"] == 0
@@ -39,7 +25,7 @@ def test_packets_that_this_host_refused_are_bracketed_and_no_loss_of_the_network
 
 
 def test_a_clock_that_was_set_in_mid_run_brackets_what_lies_across_the_step() -> None:
-    found = on_stage("clock_step")
+    found = on_bench("clock_step")
     assert len(found["why"]) == 1
     size = float(found["why"][0].split("stepped by ")[1].split()[0])
     assert 49_000 < size < 51_000, "microseconds"
@@ -50,7 +36,7 @@ def test_a_clock_that_was_set_in_mid_run_brackets_what_lies_across_the_step() ->
 
 
 def test_frames_of_a_tap_on_the_market_are_ours_and_timed_by_it() -> None:
-    for found in on_stage("passive_tap", "near", "mid", "far"):
+    for found in on_bench("passive_tap", "near", "mid", "far"):
         counts = [found[name] for name in ("received", "lost", "corrupted", "foreign")]
         assert counts == [400, 0, 0, 0]
         assert found["stamps"]["rx"]["source"] == "trailer"
@@ -61,7 +47,7 @@ def test_frames_of_a_tap_on_the_market_are_ours_and_timed_by_it() -> None:
 
 
 def test_a_port_whose_card_stamps_nothing_is_measured_by_the_kernel_all_the_same() -> None:
-    found = on_stage("asked_for_cards")
+    found = on_bench("asked_for_cards")
     assert found["refused"], "SIOCSHWTSTAMP is refused, and that is not fatal"
     assert found["sent"] == [row for row in range(40) if row % 10]
     assert found["stamped"] == found["sent"], "each row has its own stamp, also after a failed send"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil.virtual import stage
 from hil.wire import gtpu
+from tests.integration.staging import on_stage, said
 
 ROOT = Path(__file__).parents[2]
 BENCH = Path(__file__).with_name("observation_bench.py")
@@ -20,24 +17,10 @@ INSIDE = Path(__file__).with_name("observation_inside.py")
 VIRTUAL = ROOT / "testbeds" / "virtual.yaml"
 
 
-def said(command: list[str]) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        command,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def passed() -> Any:
     """Frames of every kind past one port, in a private network."""
-    return said(stage.command(("near", "far"), [sys.executable, str(BENCH)]))
+    return on_stage(BENCH)
 
 
 def test_of_bare_frames_those_with_a_sound_probe_of_the_run_are_seen(passed: Any) -> None:

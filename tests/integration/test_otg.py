@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,24 +10,14 @@ from typing import Any
 
 import pytest
 
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 INSIDE = Path(__file__).with_name("otg_inside.py")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def said() -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        stage.command(["near", "far"], [sys.executable, str(INSIDE)]),
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return on_stage(INSIDE)
 
 
 def test_the_driver_gets_exact_counts_and_kernel_times(said: Any) -> None:

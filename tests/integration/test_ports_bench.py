@@ -6,11 +6,10 @@ Everything runs in user and network namespaces that unshare(1) makes, hence with
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.integration.staging import unshared
 
 BENCH = Path(__file__).with_name("ports_bench.py")
 ROOT = Path(__file__).parents[2]
@@ -19,16 +18,7 @@ COUNT = 200
 
 
 def on_bench(scenario: str, **order: Any) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [*UNSHARE, sys.executable, str(BENCH), scenario, json.dumps({"count": COUNT} | order)],
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return unshared(BENCH, scenario, json.dumps({"count": COUNT} | order))
 
 
 def exact(measured: dict[str, Any], count: int = COUNT) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from hil.drivers.registry import Registry
 from hil.errors import ConfigError
 from hil.testbed import load
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 INSIDE = Path(__file__).with_name("reference_inside.py")
 
@@ -24,14 +21,7 @@ INSIDE = Path(__file__).with_name("reference_inside.py")
 def test_the_cable_is_measured_in_the_same_run(
     ends: tuple[str, str], cable: tuple[str, str]
 ) -> None:
-    done = subprocess.run(
-        stage.command(["near", "far"], [sys.executable, str(INSIDE), *ends]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said = on_stage(INSIDE, *ends)
     assert (said["sent"], said["received"]) == (1500, 1500)
     (reference,) = said["conditions"]["references"]
     assert (reference["from"], reference["to"]) == cable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 
 from hil.lab.relayed import NAMESPACES
-from hil.virtual import stage
 from hil.virtual.faults import fault_list
+from tests.integration.staging import on_stage
 
 BENCH = Path(__file__).with_name("relay_bench.py")
 ROOT = Path(__file__).parents[2]
@@ -35,16 +34,8 @@ FAULTS: list[dict[str, Any]] = [
 
 
 def on_links(scenario: str, **order: Any) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        stage.command(NAMESPACES, [sys.executable, str(BENCH), scenario, json.dumps(order)]),
-        env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    orders = json.dumps(order)
+    return on_stage(BENCH, scenario, orders, names=NAMESPACES, PYTHONWARNINGS="error")
 
 
 @pytest.fixture(scope="module")

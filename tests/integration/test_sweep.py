@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 INSIDE = Path(__file__).with_name("sweep_inside.py")
 
 
 @pytest.fixture(scope="module")
 def inside() -> Any:
-    done = subprocess.run(
-        stage.command(["near", "far"], [sys.executable, str(INSIDE)]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return on_stage(INSIDE)
 
 
 def test_every_combination_arrives_unharmed(inside: Any) -> None:

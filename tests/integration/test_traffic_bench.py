@@ -19,27 +19,17 @@ import pytest
 
 from hil.samples import store
 from hil.samples.table import ARRIVED, SENT
+from tests.integration.staging import UNSHARE, environment, said
 
 BENCH = Path(__file__).with_name("traffic_bench.py")
-ROOT = Path(__file__).parents[2]
-UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
 
 
 def command(scenario: str, order: dict[str, Any]) -> list[str]:
     return [*UNSHARE, sys.executable, str(BENCH), scenario, json.dumps(order)]
 
 
-def environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"}
-
-
 def on_bench(scenario: str, **order: Any) -> Any:
-    done = subprocess.run(
-        command(scenario, order), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return said(command(scenario, order), PYTHONWARNINGS="error")
 
 
 @contextmanager
@@ -47,7 +37,7 @@ def running(scenario: str, word: str = "running", **order: Any) -> Iterator[subp
     """The scenario as a process of its own, from the moment it says that packets flow."""
     process = subprocess.Popen(
         command(scenario, order),
-        env=environment(),
+        env=environment(PYTHONWARNINGS="error"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -252,7 +242,11 @@ def test_a_killed_run_leaves_readable_streams_and_no_process(tmp_path: Path) -> 
 
 def measure(**options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command("measure", options), env=environment(), capture_output=True, text=True, check=False
+        command("measure", options),
+        env=environment(PYTHONWARNINGS="error"),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hil.virtual import stage
+from tests.integration.staging import on_stage
 
 BENCH = Path(__file__).with_name("burst_bench.py")
 ROOT = Path(__file__).parents[2]
 COUNTS = ("lost", "duplicated", "reordered", "corrupted", "send_failed")
 
 
-def on_stage(program: str) -> Any:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        stage.command(("near", "far"), [sys.executable, str(BENCH), program]),
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def on_bench(program: str) -> Any:
+    return on_stage(BENCH, program)
 
 
 @pytest.fixture(scope="module")
 def images() -> Any:
-    return on_stage("images")
+    return on_bench("images")
 
 
 def test_bursts_and_what_runs_beside_them_are_counted_exactly(images: Any) -> None:
@@ -71,7 +58,7 @@ def test_load_is_counted_and_says_that_the_kernel_did_not_time_its_sending(image
 
 
 def test_packets_refused_in_the_middle_of_a_burst_are_the_ones_and_only_the_ones_lost() -> None:
-    (seen,) = on_stage("shrunk")
+    (seen,) = on_bench("shrunk")
     assert seen["sent"] == 20_000
     assert 0 < seen["send_failed"] == seen["lost"]
     assert sum(seen["conditions"]["sender"]["refused"].values()) == seen["send_failed"]
@@ -85,7 +72,7 @@ def test_packets_refused_in_the_middle_of_a_burst_are_the_ones_and_only_the_ones
 
 
 def test_a_schedule_ends_where_it_was_to_end_and_no_slot_is_skipped() -> None:
-    seen = on_stage("drift")
+    seen = on_bench("drift")
     assert seen["sent"] == seen["received"] == 30_000
     assert seen["untaken"] == 0
     assert seen["intervals"] == [100_000]
